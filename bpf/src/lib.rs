@@ -1,0 +1,1 @@
+//! sock_ops programs and their skeletons

@@ -1,0 +1,1 @@
+//! GUEST: scenario → history

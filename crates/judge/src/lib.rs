@@ -1,0 +1,1 @@
+//! the oracle: scenario and history → verdict

@@ -1,0 +1,1 @@
+//! findings as files: JSON, Markdown, summary

@@ -1,0 +1,234 @@
+//! What happened: one time-stamped record per call, without any opinion about it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::case::Endpoint;
+use crate::op::{Op, Ready};
+use crate::payload::{Key, Run};
+
+/// An error number of the kernel, positive as in `errno(3)`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Errno(pub i32);
+
+/// The errors that the contract speaks about, with their values on Linux (`asm-generic/errno.h`).
+const NAMES: &[(&str, i32)] = &[
+    ("EPERM", 1),
+    ("ENOENT", 2),
+    ("EINTR", 4),
+    ("EIO", 5),
+    ("EBADF", 9),
+    ("EAGAIN", 11),
+    ("ENOMEM", 12),
+    ("EFAULT", 14),
+    ("EEXIST", 17),
+    ("EINVAL", 22),
+    ("EPIPE", 32),
+    ("ENOPROTOOPT", 92),
+    ("EOPNOTSUPP", 95),
+    ("ECONNABORTED", 103),
+    ("ECONNRESET", 104),
+    ("ENOBUFS", 105),
+    ("ENOTCONN", 107),
+    ("ETIMEDOUT", 110),
+    ("ECONNREFUSED", 111),
+    ("ERESTARTSYS", 512),
+];
+
+impl Errno {
+    /// `EAGAIN`
+    pub const EAGAIN: Errno = Errno(11);
+    /// `EINTR`
+    pub const EINTR: Errno = Errno(4);
+    /// `EFAULT`
+    pub const EFAULT: Errno = Errno(14);
+    /// `EINVAL`
+    pub const EINVAL: Errno = Errno(22);
+    /// `EPIPE`
+    pub const EPIPE: Errno = Errno(32);
+    /// `ECONNRESET`
+    pub const ECONNRESET: Errno = Errno(104);
+    /// `ENOTCONN`
+    pub const ENOTCONN: Errno = Errno(107);
+
+    /// The upper-case name, where it is one of those that a socket call gives.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        NAMES
+            .iter()
+            .find(|(_, n)| *n == self.0)
+            .map(|(name, _)| *name)
+    }
+
+    /// The error of that (upper- or lower-case) name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Errno> {
+        NAMES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, n)| Errno(*n))
+    }
+}
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
+impl std::fmt::Debug for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Why the op was issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum At {
+    /// It is step `.0` of the scenario.
+    Step(u32),
+    /// It belongs to the finale, the fixed ending that follows every scenario: see [`History`].
+    Finale,
+}
+
+/// What a call returned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It returned this value: bytes sent, queue length, pending error, or 0.
+    Value(u32),
+    /// A receive returned this many bytes.
+    Received {
+        /// The return value in bytes.
+        count: u32,
+        /// What stood in the first `count` bytes of the buffer. With `MSG_TRUNC`, empty.
+        data: Vec<Run>,
+    },
+    /// `poll(2)` reported these.
+    Ready(Ready),
+    /// It failed.
+    Errno(Errno),
+    /// It had not returned within the bound (see [`Bounds::call_ms`]) and was interrupted by a signal.
+    Stuck,
+    /// The endpoint was closed before, so nothing was called.
+    Closed,
+}
+
+/// One call: what was asked, when, and what came back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Why it was issued.
+    pub at: At,
+    /// The socket it was on.
+    pub endpoint: Endpoint,
+    /// What was asked. For a step this is the step's op.
+    pub op: Op,
+    /// `CLOCK_MONOTONIC` of the guest just before the call, in nanoseconds since the scenario began.
+    pub call_ns: u64,
+    /// The same just after it.
+    pub return_ns: u64,
+    /// `SIOCOUTQ` of the *other* endpoint just before the call: bytes that it sent and that were not yet
+    /// acknowledged. `None` where that endpoint was closed or the op does not look at received bytes.
+    pub peer_outq: Option<u32>,
+    /// What came back.
+    pub outcome: Outcome,
+    /// How many bytes of the buffer, counted to the last changed one, the call wrote to. Receives only.
+    pub touched: u32,
+    /// Whether the call raised `SIGPIPE`.
+    pub sigpipe: bool,
+}
+
+/// What became of the pairing of the two endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pairing {
+    /// The target does not pair.
+    NotAsked,
+    /// Somebody else's pairing object is attached; what it did cannot be read.
+    Unknown,
+    /// The result of each side's call of the kfunc; `None` where that side did not call it, because it did
+    /// not find its peer in the sockhash.
+    Asked {
+        /// What the kfunc returned to each endpoint's program, by [`Endpoint::index`].
+        results: [Option<i32>; 2],
+        /// What `bpf_sock_hash_update` returned to each endpoint's program; `None` where it did not run.
+        updates: [Option<i32>; 2],
+    },
+}
+
+impl Pairing {
+    /// Whether one of the two calls succeeded, which makes the endpoints a pair.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        matches!(self, Pairing::Asked { results, .. } if results.contains(&Some(0)))
+    }
+}
+
+/// Bytes that one endpoint sent, by path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes that its sends returned as accepted.
+    pub accepted: u64,
+    /// Bytes that TCP took, from `TCP_INFO` just before the socket was closed
+    /// (`tcpi_bytes_sent - tcpi_bytes_retrans + tcpi_notsent_bytes`); `None` where it could not be read.
+    pub tcp: Option<u64>,
+}
+
+impl Traffic {
+    /// Bytes that took the ring: accepted by a send, unknown to TCP.
+    #[must_use]
+    pub fn ring(&self) -> u64 {
+        self.tcp.map_or(0, |tcp| self.accepted.saturating_sub(tcp))
+    }
+}
+
+/// Time limits that the executor ran under, scaled with the machine's speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// A call that has not returned after this many milliseconds is interrupted.
+    pub call_ms: u32,
+    /// The finale waits this many milliseconds for accepted bytes that TCP still reports as unacknowledged.
+    pub drain_ms: u32,
+    /// The finale waits this many milliseconds for accepted bytes while nothing is unacknowledged, so that
+    /// nothing in TCP could bring them any more.
+    pub settle_ms: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            call_ms: 5_000,
+            drain_ms: 5_000,
+            settle_ms: 250,
+        }
+    }
+}
+
+/// The record of one execution.
+///
+/// After the steps of the scenario comes the *finale*, the same for every scenario, which turns liveness
+/// into something that can be judged: on every endpoint that is still open
+/// 1. `TCP_NODELAY` on, `TCP_CORK` off (so that nothing waits for more data), `SO_RCVLOWAT` 1;
+/// 2. receive without blocking until as many bytes came as were accepted, EOF, an error, or a bound;
+/// 3. `shutdown(SHUT_WR)`;
+/// 4. receive without blocking until EOF, an error, or a bound; then `SO_ERROR`;
+/// 5. `SO_LINGER` 0 and `close(2)`, unrecorded.
+///
+/// Its calls are recorded like any other, with [`At::Finale`]. A receive of the finale that failed with
+/// `EAGAIN` is recorded only where it was the last one: the bound had run out by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The key that the payload was made with.
+    pub key: Key,
+    /// Which run of the boot this was (wraps): the part of [`crate::payload::Stream`] that tells
+    /// connections apart.
+    pub run: u16,
+    /// Whether the endpoints were paired.
+    pub pairing: Pairing,
+    /// The limits that were in force.
+    pub bounds: Bounds,
+    /// All calls, in the order in which they were issued.
+    pub records: Vec<Record>,
+    /// Bytes by path, by the sending [`Endpoint::index`].
+    pub traffic: [Traffic; 2],
+}

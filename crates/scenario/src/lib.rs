@@ -1,0 +1,21 @@
+//! The vocabulary that every other crate speaks.
+//!
+//! A [`Scenario`] is one complete runnable case. Running it gives a [`History`]; judging the two gives a
+//! [`Verdict`]. This crate holds those three, the [`payload`] that makes every byte tell where it came
+//! from, the [`limits`] that every scenario respects, and the `.ring` [`text`].
+//! It depends on no sibling crate.
+
+#![forbid(unsafe_code)]
+
+mod case;
+pub mod history;
+pub mod limits;
+mod op;
+pub mod payload;
+pub mod text;
+pub mod verdict;
+
+pub use case::{Endpoint, Expect, Family, Lane, Scenario, Setup, Step, Topology};
+pub use history::History;
+pub use op::{Buffer, How, Op, Ready, RecvFlags, SendFlags, SockOption};
+pub use verdict::{Invariant, Verdict, Violation};

@@ -1,0 +1,1 @@
+//! The `.ring` text: scenarios that a person reads, writes, diffs and mails.

@@ -1,0 +1,3 @@
+//! HOST: the command line
+
+fn main() {}

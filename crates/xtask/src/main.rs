@@ -1,0 +1,3 @@
+//! checks of the repository, as code
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! GUEST: PID 1, runs what the host sends
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kernels: source, series, configuration, build, cache.

@@ -1,0 +1,198 @@
+//! What host and guest say to each other, and how a message becomes bytes.
+//!
+//! The host speaks on the *control* channel, the guest answers on the *results* channel; both are virtio-serial
+//! ports of their own, apart from the console. A message is a little-endian `u32` length and that many bytes of
+//! postcard.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use scenario::Scenario;
+use scenario::history::{Bounds, History};
+use scenario::payload::Key;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Name of the virtio-serial port that carries [`ToGuest`].
+pub const CONTROL_PORT: &str = "sparring.control";
+/// Name of the virtio-serial port that carries [`FromGuest`].
+pub const RESULTS_PORT: &str = "sparring.results";
+/// Longest message in bytes: a scenario or history of the largest size stays far below.
+const LONGEST: usize = 64 << 20;
+
+/// A kernel module to load before anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Module {
+    /// The `.ko` file, as the host sees it.
+    pub path: PathBuf,
+    /// Its parameters, as `insmod(8)` takes them.
+    pub parameters: String,
+}
+
+/// Which sock_ops object the guest attaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pairing {
+    /// None: plain TCP.
+    None,
+    /// Ours, which puts both endpoints into a SOCKHASH and leaves it at that.
+    Sockhash,
+    /// Ours, which pairs them.
+    Ours,
+    /// Somebody else's object file.
+    Object(PathBuf),
+}
+
+/// How the guest is to be set up, once per boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Modules, in load order.
+    pub modules: Vec<Module>,
+    /// The sock_ops object.
+    pub pairing: Pairing,
+    /// Key of the payload.
+    pub key: Key,
+    /// Time limits.
+    pub bounds: Bounds,
+}
+
+/// From host to guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToGuest {
+    /// Set up; answered by [`FromGuest::Ready`] or [`FromGuest::Refused`].
+    Setup(Plan),
+    /// Run a scenario; answered by [`FromGuest::Done`] or [`FromGuest::Failed`]. Several may be under way: the
+    /// guest takes them in order.
+    Run {
+        /// The host's number for it, returned with the answer.
+        number: u64,
+        /// The run, for [`scenario::payload::Stream`].
+        run: u16,
+        /// What to run.
+        scenario: Scenario,
+    },
+    /// Sync and power off.
+    PowerOff,
+}
+
+/// Why the guest could not be set up as planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The kernel has no kfunc of the name that the object calls: kselftest's skip.
+    NoKfunc(String),
+    /// The kernel has no BTF, without which no kfunc can be called.
+    NoBtf,
+    /// The pairing object does not load or attach; with libbpf's and the verifier's words.
+    BadObject(String),
+    /// The module does not load; with the module and the error.
+    BadModule(String),
+    /// The guest lacks something else.
+    Environment(String),
+}
+
+/// From guest to host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromGuest {
+    /// The agent runs; sent once, unasked.
+    Hello {
+        /// `uname -r`
+        release: String,
+        /// Processors online.
+        cpus: u32,
+    },
+    /// Set up as planned.
+    Ready,
+    /// Not set up.
+    Refused(Refusal),
+    /// A scenario ran to its end.
+    Done {
+        /// The host's number for it.
+        number: u64,
+        /// What happened.
+        history: History,
+    },
+    /// A scenario could not be run; says nothing about the kernel.
+    Failed {
+        /// The host's number for it.
+        number: u64,
+        /// The reason.
+        reason: String,
+    },
+}
+
+/// Writes one message and flushes.
+///
+/// # Errors
+/// What the writer reports.
+pub fn write<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
+    let mut frame = vec![0; 4];
+    frame = postcard::to_extend(message, frame).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    writer.write_all(&frame)?;
+    writer.flush()
+}
+
+/// Reads one message; `None` at the end of the stream.
+///
+/// # Errors
+/// What the reader reports; `InvalidData` for what is no message, `UnexpectedEof` for part of one.
+pub fn read<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    let mut got = 0;
+    while got < 4 {
+        match reader.read(&mut length[got..]) {
+            Ok(0) if got == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => got += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > LONGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message of absurd length",
+        ));
+    }
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes)?;
+    postcard::from_bytes(&bytes)
+        .map(Some)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> FromGuest {
+        FromGuest::Hello {
+            release: "7.2.12".into(),
+            cpus: 2,
+        }
+    }
+
+    #[test_log::test]
+    fn messages_come_out_as_they_went_in() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &hello()).unwrap();
+        write(&mut bytes, &FromGuest::Ready).unwrap();
+        let mut reader = bytes.as_slice();
+        assert_eq!(read(&mut reader).unwrap(), Some(hello()));
+        assert_eq!(read(&mut reader).unwrap(), Some(FromGuest::Ready));
+        assert_eq!(read::<FromGuest>(&mut reader).unwrap(), None);
+    }
+
+    #[test_log::test]
+    fn a_cut_message_is_an_error_and_not_an_end() {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &hello()).unwrap();
+        for cut in 1..bytes.len() {
+            assert!(
+                read::<FromGuest>(&mut &bytes[..cut]).is_err(),
+                "cut at {cut}"
+            );
+        }
+    }
+}
