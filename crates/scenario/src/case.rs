@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumString};
 
-use crate::op::{Op, Ready, SockOption};
+use crate::op::{Op, Ready, RecvFlags, SendFlags, SockOption};
 
 /// One socket of a pair.
 #[derive(
@@ -180,5 +180,22 @@ impl Scenario {
                 _ => None,
             })
             .unwrap_or(false)
+    }
+
+    /// Whether a send or receive of the scenario may sleep: without `MSG_DONTWAIT`, on an endpoint that has
+    /// no `O_NONBLOCK` at that point.
+    #[must_use]
+    pub fn may_block(&self) -> bool {
+        let mut nonblocking = Endpoint::BOTH.map(|endpoint| self.starts_nonblocking(endpoint));
+        self.steps.iter().any(|step| {
+            let on = &mut nonblocking[self.endpoint(step).index()];
+            match step.op {
+                Op::Set(SockOption::NonBlock(set)) => *on = set,
+                Op::Send { flags, .. } => return !*on && !flags.contains(SendFlags::DONTWAIT),
+                Op::Recv { flags, .. } => return !*on && !flags.contains(RecvFlags::DONTWAIT),
+                _ => {}
+            }
+            false
+        })
     }
 }

@@ -112,7 +112,6 @@ fn word(key: Key, stream: Stream, index: u64) -> [u8; 8] {
 /// Fills `buffer` with the bytes of `stream` from byte `offset` on.
 pub fn fill(key: Key, stream: Stream, offset: u64, buffer: &mut [u8]) {
     let mut index = offset / WORD;
-    #[expect(clippy::cast_possible_truncation, reason = "less than 8")]
     let skip = (offset % WORD) as usize;
     let (head, body) = if skip == 0 {
         buffer.split_at_mut(0)
