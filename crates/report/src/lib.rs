@@ -1,1 +1,18 @@
-//! findings as files: JSON, Markdown, summary
+//! What a campaign leaves behind: one folder per finding, and `summary.json`.
+//!
+//! Files appear under their final name only when they are complete (written beside it and renamed), so that
+//! whatever ends the harness leaves no half-written result.
+
+#![forbid(unsafe_code)]
+
+mod file;
+mod finding;
+mod markdown;
+mod summary;
+mod timeline;
+
+pub use file::{WriteError, write};
+pub use finding::{Artifacts, Finding, FindingKey, Reliability};
+pub use markdown::{Context, markdown};
+pub use summary::Summary;
+pub use timeline::timeline;
