@@ -101,8 +101,8 @@ pub enum Family {
 /// A socket option that is in force before the first op.
 ///
 /// Options of the server are set on the listening socket, so that the accepted socket inherits them
-/// before the handshake (`tcp(7)`); those of the client before `connect(2)`. `O_NONBLOCK` is not inherited
-/// by `accept(2)` and is set right after it.
+/// before the handshake (`tcp(7)`); those of the client before `connect(2)`. `O_NONBLOCK` is set once the
+/// connection is there, on both: `accept(2)` does not inherit it, and `connect(2)` would not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Setup {
     /// The socket that gets the option.

@@ -53,19 +53,13 @@ impl Errno {
     /// The upper-case name, where it is one of those that a socket call gives.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        NAMES
-            .iter()
-            .find(|(_, n)| *n == self.0)
-            .map(|(name, _)| *name)
+        NAMES.iter().find(|(_, n)| *n == self.0).map(|(name, _)| *name)
     }
 
     /// The error of that (upper- or lower-case) name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Errno> {
-        NAMES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, n)| Errno(*n))
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, n)| Errno(*n))
     }
 }
 
@@ -133,7 +127,8 @@ pub struct Record {
     pub peer_outq: Option<u32>,
     /// What came back.
     pub outcome: Outcome,
-    /// How many bytes of the buffer, counted to the last changed one, the call wrote to. Receives only.
+    /// How many bytes of the buffer, counted to the last changed one, the call wrote to. Receives only. A lower
+    /// bound: a byte that equals what the buffer was filled with before does not count as changed.
     pub touched: u32,
     /// Whether the call raised `SIGPIPE`.
     pub sigpipe: bool,
@@ -170,7 +165,8 @@ pub struct Traffic {
     /// Bytes that its sends returned as accepted.
     pub accepted: u64,
     /// Bytes that TCP took, from `TCP_INFO` just before the socket was closed
-    /// (`tcpi_bytes_sent - tcpi_bytes_retrans + tcpi_notsent_bytes`); `None` where it could not be read.
+    /// (`tcpi_bytes_sent - tcpi_bytes_retrans + tcpi_notsent_bytes`, without a FIN that waits behind them);
+    /// `None` where it could not be read.
     pub tcp: Option<u64>,
 }
 
@@ -196,11 +192,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds {
-            call_ms: 5_000,
-            drain_ms: 5_000,
-            settle_ms: 250,
-        }
+        Bounds { call_ms: 5_000, drain_ms: 5_000, settle_ms: 250 }
     }
 }
 
@@ -209,7 +201,8 @@ impl Default for Bounds {
 /// After the steps of the scenario comes the *finale*, the same for every scenario, which turns liveness
 /// into something that can be judged: on every endpoint that is still open
 /// 1. `TCP_NODELAY` on, `TCP_CORK` off (so that nothing waits for more data), `SO_RCVLOWAT` 1;
-/// 2. receive without blocking until as many bytes came as were accepted, EOF, an error, or a bound;
+/// 2. receive without blocking until as many bytes came as were accepted (less one for each `MSG_OOB` send,
+///    whose last byte may leave the stream), EOF, an error, or a bound;
 /// 3. `shutdown(SHUT_WR)`;
 /// 4. receive without blocking until EOF, an error, or a bound; then `SO_ERROR`;
 /// 5. `SO_LINGER` 0 and `close(2)`, unrecorded.

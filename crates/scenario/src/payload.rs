@@ -96,11 +96,7 @@ impl Stream {
             let bytes = packed.to_le_bytes();
             [bytes[4], bytes[5], bytes[6], bytes[7]]
         };
-        let stream = Stream {
-            run: u16::from_le_bytes([low, high]),
-            pair,
-            lane,
-        };
+        let stream = Stream { run: u16::from_le_bytes([low, high]), pair, lane };
         (stream, packed & 0xffff_ffff)
     }
 }
@@ -143,12 +139,7 @@ pub fn matching(key: Key, stream: Stream, offset: u64, buffer: &[u8]) -> usize {
         let expected = &mut expected[..here.len()];
         fill(key, stream, offset + done as u64, expected);
         if here != expected {
-            return done
-                + here
-                    .iter()
-                    .zip(expected)
-                    .take_while(|(a, b)| a == b)
-                    .count();
+            return done + here.iter().zip(expected).take_while(|(a, b)| a == b).count();
         }
         done += here.len();
     }
@@ -217,19 +208,12 @@ fn locate(
 }
 
 fn push(runs: &mut Vec<Run>, source: Option<(Stream, u64)>, piece: &[u8]) {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a buffer is far below 4 GiB, see limits"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a buffer is far below 4 GiB, see limits")]
     let len = piece.len() as u32;
     match (source, runs.last_mut()) {
         (None, Some(Run::Raw(bytes))) => bytes.extend_from_slice(piece),
         (None, _) => runs.push(Run::Raw(piece.to_vec())),
-        (Some((stream, offset)), _) => runs.push(Run::Coded {
-            stream,
-            offset,
-            len,
-        }),
+        (Some((stream, offset)), _) => runs.push(Run::Coded { stream, offset, len }),
     }
 }
 
@@ -260,11 +244,7 @@ mod tests {
         Key::from_seed(1)
     }
 
-    const STREAM: Stream = Stream {
-        run: 7,
-        pair: 0,
-        lane: 1,
-    };
+    const STREAM: Stream = Stream { run: 7, pair: 0, lane: 1 };
 
     fn sane(stream: Stream, offset: u64) -> bool {
         stream.pair == 0 && stream.lane < 4 && offset < 1 << 22
@@ -311,16 +291,8 @@ mod tests {
         assert_eq!(
             decode(key(), &buffer, Some((STREAM, 0)), sane),
             vec![
-                Run::Coded {
-                    stream: STREAM,
-                    offset: 0,
-                    len: 100
-                },
-                Run::Coded {
-                    stream: STREAM,
-                    offset: 164,
-                    len: 36
-                },
+                Run::Coded { stream: STREAM, offset: 0, len: 100 },
+                Run::Coded { stream: STREAM, offset: 164, len: 36 },
             ]
         );
     }
@@ -330,20 +302,13 @@ mod tests {
         let earlier = Stream { run: 6, ..STREAM };
         assert_eq!(
             decode(key(), &bytes(earlier, 8, 40), Some((STREAM, 0)), sane),
-            vec![Run::Coded {
-                stream: earlier,
-                offset: 8,
-                len: 40
-            }]
+            vec![Run::Coded { stream: earlier, offset: 8, len: 40 }]
         );
     }
 
     #[test_log::test]
     fn what_decodes_to_nothing_stays_raw() {
-        assert_eq!(
-            decode(key(), &[0; 40], Some((STREAM, 0)), sane),
-            vec![Run::Raw(vec![0; 40])]
-        );
+        assert_eq!(decode(key(), &[0; 40], Some((STREAM, 0)), sane), vec![Run::Raw(vec![0; 40])]);
         assert_eq!(decode(key(), &[], None, sane), vec![]);
     }
 
@@ -352,22 +317,8 @@ mod tests {
         let mut buffer = bytes(STREAM, 0, 64);
         buffer[20] ^= 0xff;
         let runs = decode(key(), &buffer, Some((STREAM, 0)), sane);
-        assert_eq!(
-            runs[0],
-            Run::Coded {
-                stream: STREAM,
-                offset: 0,
-                len: 20
-            }
-        );
+        assert_eq!(runs[0], Run::Coded { stream: STREAM, offset: 0, len: 20 });
         assert_eq!(runs[1].len(), 1, "{runs:?}");
-        assert_eq!(
-            runs[2],
-            Run::Coded {
-                stream: STREAM,
-                offset: 21,
-                len: 43
-            }
-        );
+        assert_eq!(runs[2], Run::Coded { stream: STREAM, offset: 21, len: 43 });
     }
 }

@@ -10,17 +10,10 @@ use scenario::{Scenario, text};
 fn entries() -> Vec<(PathBuf, String, Scenario)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../corpus");
     let folders = ["seeds", "regressions"].map(|name| root.join(name));
-    let files = folders
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok());
-    let paths = files
-        .flatten()
-        .map(|file| file.expect("a readable corpus").path());
+    let files = folders.iter().filter_map(|folder| fs::read_dir(folder).ok());
+    let paths = files.flatten().map(|file| file.expect("a readable corpus").path());
     let paths: BTreeSet<_> = paths
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "ring")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ring"))
         .collect();
     paths
         .into_iter()
@@ -58,9 +51,7 @@ fn every_entry_is_printed_as_it_is_written() {
 #[test_log::test]
 fn every_entry_says_first_what_it_shows() {
     for (path, written, _) in entries() {
-        let by_machine = path
-            .parent()
-            .is_some_and(|folder| folder.ends_with("regressions"));
+        let by_machine = path.parent().is_some_and(|folder| folder.ends_with("regressions"));
         assert!(
             by_machine || written.starts_with("# "),
             "{}: begin with a comment that says what it shows",

@@ -45,11 +45,8 @@ fn lanes() -> impl Strategy<Value = Vec<Lane>> {
         select(vec!["end", "set", "lane", "send", "ring", "c"]).prop_map(str::to_owned),
     ];
     (name.clone(), name, any::<bool>(), 0usize..=2).prop_map(|(first, second, swapped, n)| {
-        let [one, other] = if swapped {
-            [Endpoint::Server, Endpoint::Client]
-        } else {
-            Endpoint::BOTH
-        };
+        let [one, other] =
+            if swapped { [Endpoint::Server, Endpoint::Client] } else { Endpoint::BOTH };
         let both = [(first, one), (second, other)];
         let lanes = both.map(|(name, endpoint)| Lane { name, endpoint });
         lanes.into_iter().take(n).collect()
@@ -84,14 +81,7 @@ fn len_and_buffer() -> impl Strategy<Value = (u32, Buffer)> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let bare = vec![
-        Op::Poll,
-        Op::Inq,
-        Op::Outq,
-        Op::SoError,
-        Op::Close,
-        Op::Abort,
-    ];
+    let bare = vec![Op::Poll, Op::Inq, Op::Outq, Op::SoError, Op::Close, Op::Abort];
     prop_oneof![
         3 => (len_and_buffer(), any::<u8>()).prop_map(|((len, buffer), bits)| Op::Send {
             len,

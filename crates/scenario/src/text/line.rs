@@ -44,20 +44,11 @@ impl<'a> Line<'a> {
         }
         let last = words.last();
         let end = last.map_or(1, |word| word.column + word.text.chars().count());
-        Line {
-            number,
-            words,
-            next: 0,
-            end,
-        }
+        Line { number, words, next: 0, end }
     }
 
     pub fn error(&self, column: usize, message: String) -> ParseError {
-        ParseError {
-            line: self.number,
-            column,
-            message,
-        }
+        ParseError { line: self.number, column, message }
     }
 
     pub fn peek(&self) -> Option<Word<'a>> {

@@ -29,11 +29,7 @@ pub struct ParseError {
 
 impl Display for ParseError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let ParseError {
-            line,
-            column,
-            message,
-        } = self;
+        let ParseError { line, column, message } = self;
         write!(f, "line {line}, column {column}: {message}")
     }
 }
@@ -123,10 +119,8 @@ impl Draft {
                 Ok(())
             }
             Statement::Lane => self.lane(line),
-            Statement::Ring | Statement::End => Err(line.error(
-                first.column,
-                "the version is already stated: remove this line".to_owned(),
-            )),
+            Statement::Ring | Statement::End => Err(line
+                .error(first.column, "the version is already stated: remove this line".to_owned())),
         }
     }
 
@@ -140,10 +134,8 @@ impl Draft {
         }
         let version = line.take("a version")?;
         if version.text != VERSION {
-            let message = format!(
-                "unknown version {:?}: this build reads version {VERSION}",
-                version.text
-            );
+            let message =
+                format!("unknown version {:?}: this build reads version {VERSION}", version.text);
             return Err(line.error(version.column, message));
         }
         self.versioned = true;
@@ -177,19 +169,14 @@ impl Draft {
             (_, None) => format!("family {}", Family::default()),
             _ => return Ok(()),
         };
-        Err(line.error(
-            first.column,
-            format!("state \"{missing}\" or another one before this line"),
-        ))
+        Err(line
+            .error(first.column, format!("state \"{missing}\" or another one before this line")))
     }
 
     fn lane(&mut self, line: &mut Line<'_>) -> Result<(), ParseError> {
         let name = line.take("the name of the lane")?;
         let endpoint = line.name("endpoint")?;
-        self.scenario.lanes.push(Lane {
-            name: name.text.to_owned(),
-            endpoint,
-        });
+        self.scenario.lanes.push(Lane { name: name.text.to_owned(), endpoint });
         self.within_limits(line, name)
     }
 
@@ -309,9 +296,7 @@ fn buffer(line: &mut Line<'_>, preposition: &str) -> Result<Buffer, ParseError> 
     let word = line.take("a buffer: unmapped or torn")?;
     match word.text {
         UNMAPPED => Ok(Buffer::Unmapped),
-        TORN => Ok(Buffer::Torn(
-            line.number("how many bytes are mapped", &CALL)?,
-        )),
+        TORN => Ok(Buffer::Torn(line.number("how many bytes are mapped", &CALL)?)),
         text => {
             let allowed = [UNMAPPED.to_owned(), TORN.to_owned()];
             Err(line.error(word.column, unknown("buffer", text, &allowed)))

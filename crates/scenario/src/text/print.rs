@@ -29,9 +29,7 @@ pub fn print(scenario: &Scenario) -> String {
     for step in &scenario.steps {
         let lane = scenario.lanes.get(usize::from(step.lane));
         let lane = lane.map_or("?", |lane| lane.name.as_str());
-        let expect = step
-            .expect
-            .map_or(String::new(), |e| format!(" {ARROW} {e}"));
+        let expect = step.expect.map_or(String::new(), |e| format!(" {ARROW} {e}"));
         lines.push(format!("{lane}: {}{expect}", step.op));
     }
     if !scenario.steps.is_empty() {
@@ -123,9 +121,7 @@ impl Display for Ready {
 
 /// The words of all values of the table that are in the set.
 fn joined<T: Copy>(words: &Words<T>, is_in: impl Fn(T) -> bool, separator: &str) -> String {
-    let words: Vec<_> = words
-        .iter()
-        .filter_map(|(word, value)| is_in(*value).then_some(*word))
-        .collect();
+    let words: Vec<_> =
+        words.iter().filter_map(|(word, value)| is_in(*value).then_some(*word)).collect();
     words.join(separator)
 }

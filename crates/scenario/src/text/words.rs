@@ -121,17 +121,12 @@ pub(super) const OPTIONS: &Words<Value> = &[
 
 /// The word for a value; "?" if the table has none, which the round-trip test would find.
 pub(super) fn word<T: PartialEq>(words: &Words<T>, value: &T) -> &'static str {
-    words
-        .iter()
-        .find_map(|(word, known)| (known == value).then_some(*word))
-        .unwrap_or("?")
+    words.iter().find_map(|(word, known)| (known == value).then_some(*word)).unwrap_or("?")
 }
 
 /// The value for a word.
 pub(super) fn value<T: Copy>(words: &Words<T>, text: &str) -> Option<T> {
-    words
-        .iter()
-        .find_map(|(word, value)| (*word == text).then_some(*value))
+    words.iter().find_map(|(word, value)| (*word == text).then_some(*value))
 }
 
 /// All words of a table.

@@ -1,0 +1,136 @@
+//! Attaching to a cgroup: where the kernel under the test cannot, the test says so and ends.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use bpf::{Answer, Attached, Error, Kind, Reports};
+
+const OURS: &str = concat!(env!("OUT_DIR"), "/pair.bpf.o");
+
+/// Where the unified hierarchy is mounted.
+fn cgroup2() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (path, kind) = (fields.nth(1)?, fields.next()?);
+        (kind == "cgroup2").then(|| path.into())
+    })
+}
+
+/// A cgroup with only this process in it; it leaves and removes it on drop.
+struct Cgroup {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    fn enter() -> Option<Cgroup> {
+        let Some(root) = cgroup2() else {
+            println!("skipped: no cgroup2 is mounted");
+            return None;
+        };
+        let path = root.join(format!("sparring-{}", process::id()));
+        let result = fs::create_dir(&path)
+            .and_then(|()| fs::write(path.join("cgroup.procs"), process::id().to_string()));
+        if let Err(error) = result {
+            println!("skipped: no cgroup of our own below {}: {error}", root.display());
+            return None;
+        }
+        Some(Cgroup { root, path })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::write(self.root.join("cgroup.procs"), process::id().to_string());
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// `None`, and a word about it, where the kernel lacks what the programs need.
+fn attach(kind: Kind<'_>, cgroup: &Cgroup) -> Option<Attached> {
+    match Attached::attach(kind, &cgroup.path) {
+        Ok(attached) => Some(attached),
+        Err(error @ (Error::NoKfunc(_) | Error::NoBtf | Error::Environment(_))) => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Connects over loopback, sends a byte, and takes both answers: the client's, the server's.
+fn answers(attached: &Attached, address: &str) -> [Option<Answer>; 2] {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    let (own, peer) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+    let answers = [attached.take(own, peer).unwrap(), attached.take(peer, own).unwrap()];
+    assert_eq!(attached.take(own, peer), Ok(None), "taken is taken");
+    answers
+}
+
+#[test_log::test]
+fn a_cgroup_that_is_not_there_is_the_environments_fault() {
+    let error = Attached::attach(Kind::Sockhash, Path::new("/nonexistent")).unwrap_err();
+    assert!(matches!(error, Error::Environment(_)), "{error}");
+}
+
+// One test, because a process is in one cgroup.
+#[test_log::test]
+fn attached_programs_see_connections_of_both_families() {
+    let Some(cgroup) = Cgroup::enter() else {
+        return;
+    };
+    let entered = Some(Answer { update: 0, pair: None, busy_poll: None });
+    if let Some(attached) = attach(Kind::Sockhash, &cgroup) {
+        assert_eq!(attached.reports(), Reports::Updates);
+        for address in ["127.0.0.1", "::1"] {
+            assert_eq!(answers(&attached, address), [entered; 2]);
+        }
+    }
+    if let Some(attached) = attach(Kind::Pair { busy_poll_us: None }, &cgroup) {
+        assert_eq!(attached.reports(), Reports::Pairs);
+        let paired = Some(Answer { update: 0, pair: Some(0), busy_poll: None });
+        for address in ["127.0.0.1", "::1"] {
+            // the passive side is established last and finds the other one
+            assert_eq!(answers(&attached, address), [entered, paired]);
+        }
+        drop(attached);
+        println!("paired on both families");
+    }
+    if let Some(attached) = attach(Kind::Pair { busy_poll_us: Some(50) }, &cgroup) {
+        let answers = answers(&attached, "127.0.0.1");
+        println!("with busy polling: {answers:?}");
+        assert!(answers.iter().all(|answer| answer.is_some_and(|a| a.busy_poll.is_some())));
+    }
+    foreign_objects_are_refused_for_what_is_wrong_with_them(&cgroup);
+    if let Some(attached) = attach(Kind::Object(Path::new(OURS)), &cgroup) {
+        assert_eq!(attached.reports(), Reports::Nothing);
+        assert_eq!(answers(&attached, "127.0.0.1"), [None; 2]);
+    }
+}
+
+fn foreign_objects_are_refused_for_what_is_wrong_with_them(cgroup: &Cgroup) {
+    let refusal = |object: &str| {
+        let path = Path::new(env!("OUT_DIR")).join(object);
+        Attached::attach(Kind::Object(&path), &cgroup.path).unwrap_err()
+    };
+    let weak = refusal("weak.bpf.o");
+    assert_eq!(weak, Error::NoKfunc("bpf_sparring_no_such_kfunc".into()), "{weak}");
+    for (object, word) in [
+        ("rejected.bpf.o", "invalid bpf_context access"),
+        ("other.bpf.o", "no sock_ops program"),
+        ("nonexistent.bpf.o", "nonexistent.bpf.o"),
+    ] {
+        let error = refusal(object);
+        assert!(matches!(&error, Error::BadObject(why) if why.contains(word)), "{object}: {error}");
+    }
+    let text = Attached::attach(Kind::Object(Path::new("/proc/self/maps")), &cgroup.path);
+    assert!(matches!(text, Err(Error::BadObject(_))), "{text:?}");
+}

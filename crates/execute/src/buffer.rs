@@ -1,0 +1,225 @@
+//! The memory that calls are given: mapped, unmapped, or torn.
+
+use std::io;
+use std::ptr::{self, NonNull};
+
+use scenario::Buffer;
+use scenario::limits::CALL_BYTES;
+use scenario::payload::{self, Key, Stream};
+
+use crate::Error;
+
+/// Bytes after a receive buffer that are watched for changes, too.
+const GUARD: usize = 64;
+/// Mapped bytes: the longest call and what is behind it. Whole pages.
+const ROOM: usize = CALL_BYTES as usize + 4096;
+/// Bytes after them that no access is allowed to. Not shorter than the longest call.
+const HOLE: usize = ROOM;
+
+/// What receive buffers hold before the call. Payload looks random, so one byte in 256 is the same.
+const UNTOUCHED: u8 = 0xa5;
+const UNTOUCHED_BLOCK: [u8; 256] = [UNTOUCHED; 256];
+
+/// A piece of memory to hand to a call; made by [`Outbox::load`] and [`Inbox::place`] only. It lies within
+/// one mapping whose part behind `ROOM` bytes is inaccessible, and nothing but payload is in that mapping: a
+/// kernel that reads or writes all of it does no harm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// Offset in the mapping.
+    at: usize,
+    pub(crate) start: *mut u8,
+    pub(crate) len: u32,
+}
+
+/// `ROOM` accessible bytes followed by `HOLE` inaccessible ones.
+#[derive(Debug)]
+struct Memory(NonNull<u8>);
+
+impl Memory {
+    fn new() -> Result<Memory, Error> {
+        let failed = |call| Error::Resource(call, io::Error::last_os_error());
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing one
+        let all =
+            unsafe { libc::mmap(ptr::null_mut(), ROOM + HOLE, libc::PROT_NONE, flags, -1, 0) };
+        if all == libc::MAP_FAILED {
+            return Err(failed("map call buffers"));
+        }
+        let memory = Memory(NonNull::new(all.cast()).ok_or_else(|| failed("map call buffers"))?);
+        // SAFETY: the range is the start of the mapping just made, which nobody has a reference into
+        if unsafe { libc::mprotect(all, ROOM, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
+            return Err(failed("make call buffers accessible"));
+        }
+        Ok(memory)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: ROOM bytes are mapped, initialized (zeroed by mmap) and live as long as self; calls write to
+        // them only between a &mut and the next &, on this thread
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), ROOM) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and self is borrowed exclusively
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), ROOM) }
+    }
+
+    /// `len` bytes from offset `at` of the mapping on.
+    fn span(&self, at: usize, len: u32) -> Span {
+        assert!(at <= ROOM && len <= CALL_BYTES, "a span beyond its mapping");
+        // wrapping_add keeps the provenance and is safe; at <= ROOM lies inside the mapping
+        Span { at, start: self.0.as_ptr().wrapping_add(at), len }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new` with this length, and no reference outlives self. munmap of
+        // such a range cannot fail
+        unsafe { libc::munmap(self.0.as_ptr().cast(), ROOM + HOLE) };
+    }
+}
+
+/// The offset at which a buffer of this kind starts.
+fn start(buffer: Buffer) -> usize {
+    match buffer {
+        Buffer::Mapped => 0,
+        Buffer::Unmapped => ROOM,
+        Buffer::Torn(mapped) => ROOM.saturating_sub(mapped as usize),
+    }
+}
+
+/// What sends read from.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    memory: Memory,
+    /// The payload that stands at the start of the memory: stream, offset in it, length.
+    holds: Option<(Stream, u64, usize)>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Result<Outbox, Error> {
+        Ok(Outbox { memory: Memory::new()?, holds: None })
+    }
+
+    /// A buffer with `len` bytes of `stream` from `offset` on, as far as it is mapped.
+    ///
+    /// A send that is tried again finds its bytes still there.
+    pub(crate) fn load(
+        &mut self,
+        key: Key,
+        (stream, offset): (Stream, u64),
+        buffer: Buffer,
+        len: u32,
+    ) -> Span {
+        let at = start(buffer);
+        let mapped = (len as usize).min(ROOM - at);
+        if buffer == Buffer::Mapped {
+            if let Some(at) = self.find(stream, offset, mapped) {
+                return self.memory.span(at, len);
+            }
+            self.holds = Some((stream, offset, mapped));
+        } else if mapped > 0 {
+            self.holds = None;
+        }
+        payload::fill(key, stream, offset, &mut self.memory.bytes_mut()[at..at + mapped]);
+        self.memory.span(at, len)
+    }
+
+    fn find(&self, stream: Stream, offset: u64, len: usize) -> Option<usize> {
+        let (held, first, held_len) = self.holds?;
+        let at = usize::try_from(offset.checked_sub(first)?).ok()?;
+        (held == stream && at.checked_add(len)? <= held_len).then_some(at)
+    }
+}
+
+/// What receives write to. Between calls every byte of it is [`UNTOUCHED`].
+#[derive(Debug)]
+pub(crate) struct Inbox(Memory);
+
+impl Inbox {
+    pub(crate) fn new() -> Result<Inbox, Error> {
+        let mut memory = Memory::new()?;
+        memory.bytes_mut().fill(UNTOUCHED);
+        Ok(Inbox(memory))
+    }
+
+    pub(crate) fn place(&self, buffer: Buffer, len: u32) -> Span {
+        self.0.span(start(buffer), len)
+    }
+
+    /// Bytes of the buffer (and of the guard behind it) up to the last changed one.
+    pub(crate) fn touched(&self, span: Span) -> u32 {
+        let end = ROOM.min(span.at + span.len as usize + GUARD);
+        let mut watched = &self.0.bytes()[span.at..end];
+        while let Some((rest, last)) = watched.split_last_chunk::<256>() {
+            if *last != UNTOUCHED_BLOCK {
+                break;
+            }
+            watched = rest;
+        }
+        let touched = watched.iter().rposition(|&byte| byte != UNTOUCHED).map_or(0, |at| at + 1);
+        u32::try_from(touched).unwrap_or(u32::MAX)
+    }
+
+    /// What stands in the first `count` bytes of the buffer, as far as it is mapped.
+    pub(crate) fn received(&self, span: Span, count: u32) -> &[u8] {
+        &self.0.bytes()[span.at..ROOM.min(span.at + count as usize)]
+    }
+
+    /// Makes the first `touched` bytes of the buffer [`UNTOUCHED`] again.
+    pub(crate) fn restore(&mut self, span: Span, touched: u32) {
+        self.0.bytes_mut()[span.at..span.at + touched as usize].fill(UNTOUCHED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Stream = Stream { run: 1, pair: 0, lane: 0 };
+
+    fn key() -> Key {
+        Key::from_seed(1)
+    }
+
+    fn expected(offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        payload::fill(key(), STREAM, offset, &mut bytes);
+        bytes
+    }
+
+    #[test_log::test]
+    fn a_loaded_buffer_holds_the_stream_wherever_it_is() {
+        let mut outbox = Outbox::new().unwrap();
+        let at =
+            |outbox: &Outbox, span: Span, len| outbox.memory.bytes()[span.at..][..len].to_vec();
+        let whole = outbox.load(key(), (STREAM, 0), Buffer::Mapped, 1000);
+        assert_eq!(at(&outbox, whole, 1000), expected(0, 1000));
+        let rest = outbox.load(key(), (STREAM, 300), Buffer::Mapped, 700);
+        assert_eq!(at(&outbox, rest, 700), expected(300, 700));
+        let torn = outbox.load(key(), (STREAM, 300), Buffer::Torn(50), 700);
+        assert_eq!(torn.at, ROOM - 50);
+        assert_eq!(at(&outbox, torn, 50), expected(300, 50));
+        let other = outbox.load(key(), (STREAM, 301), Buffer::Mapped, 10);
+        assert_eq!(at(&outbox, other, 10), expected(301, 10));
+        assert_eq!(outbox.load(key(), (STREAM, 0), Buffer::Unmapped, CALL_BYTES).at, ROOM);
+    }
+
+    #[test_log::test]
+    fn the_last_changed_byte_counts_up_to_the_guards_end() {
+        let mut inbox = Inbox::new().unwrap();
+        let span = inbox.place(Buffer::Mapped, 5000);
+        assert_eq!(inbox.touched(span), 0);
+        for last in [0, 1, 255, 256, 4999, 5000, 5063] {
+            inbox.0.bytes_mut()[last] = 0;
+            let touched = u32::try_from(last + 1).unwrap();
+            assert_eq!(inbox.touched(span), touched);
+            inbox.restore(span, touched);
+            assert_eq!(inbox.touched(span), 0);
+        }
+        let torn = inbox.place(Buffer::Torn(10), 100);
+        assert_eq!(inbox.received(torn, 100).len(), 10);
+        assert_eq!(inbox.touched(inbox.place(Buffer::Unmapped, 100)), 0);
+    }
+}

@@ -1,0 +1,127 @@
+//! The executor on sockets that a program saw; where the kernel has none, the test says so and ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process;
+use std::time::{Duration, Instant};
+
+use bpf::{Attached, Error, Kind};
+use execute::{Executor, prepare_network};
+use scenario::history::{Bounds, Pairing};
+use scenario::payload::Key;
+use scenario::{
+    Buffer, Endpoint, Family, History, Lane, Op, RecvFlags, Scenario, SendFlags, Setup, SockOption,
+    Step,
+};
+
+/// Where the unified hierarchy is mounted.
+fn cgroup2() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (path, kind) = (fields.nth(1)?, fields.next()?);
+        (kind == "cgroup2").then(|| path.into())
+    })
+}
+
+/// A cgroup with only this process in it; it leaves and removes it on drop.
+struct Cgroup {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    fn enter() -> Option<Cgroup> {
+        let Some(root) = cgroup2() else {
+            println!("skipped: no cgroup2 is mounted");
+            return None;
+        };
+        let path = root.join(format!("sparring-{}", process::id()));
+        let result = fs::create_dir(&path)
+            .and_then(|()| fs::write(path.join("cgroup.procs"), process::id().to_string()));
+        if let Err(error) = result {
+            println!("skipped: no cgroup of our own below {}: {error}", root.display());
+            return None;
+        }
+        Some(Cgroup { root, path })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::write(self.root.join("cgroup.procs"), process::id().to_string());
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+fn scenario(family: Family) -> Scenario {
+    let lane = |name: &str, endpoint| Lane { name: name.into(), endpoint };
+    let step = |lane, op| Step { lane, op, expect: None };
+    let send = Op::Send { len: 1000, flags: SendFlags::empty(), buffer: Buffer::Mapped };
+    let recv = Op::Recv { len: 600, flags: RecvFlags::empty(), buffer: Buffer::Mapped };
+    Scenario {
+        family,
+        lanes: vec![lane("c", Endpoint::Client), lane("s", Endpoint::Server)],
+        steps: vec![step(0, send), step(1, recv), step(1, send), step(0, recv), step(1, Op::Poll)],
+        setup: Endpoint::BOTH
+            .map(|endpoint| Setup { endpoint, option: SockOption::NonBlock(true) })
+            .into(),
+        ..Scenario::default()
+    }
+}
+
+/// Runs the scenario on both families, then for a while to see how fast it is.
+fn run(name: &str, attached: Option<Attached>) -> [History; 2] {
+    let mut executor = Executor::new(attached, Key::from_seed(1), Bounds::default()).unwrap();
+    let histories =
+        [Family::V4, Family::V6].map(|family| executor.execute(1, &scenario(family)).unwrap());
+    let begun = Instant::now();
+    let v4 = scenario(Family::V4);
+    let mut runs = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        executor.execute(2, &v4).unwrap();
+        runs += 1;
+    }
+    println!("{name}: {:.0} scenarios/s", f64::from(runs) / begun.elapsed().as_secs_f64());
+    histories
+}
+
+// One test, because a process is in one cgroup.
+#[test_log::test]
+fn pairing_is_reported_and_the_rings_bytes_are_told_from_tcps() {
+    let Some(cgroup) = Cgroup::enter() else {
+        return;
+    };
+    // a guest that nobody has set up yet has no address on lo
+    if TcpListener::bind("127.0.0.1:0").is_err() {
+        prepare_network().unwrap();
+    }
+    for history in run("plain", None) {
+        assert_eq!(history.pairing, Pairing::NotAsked);
+    }
+    let kinds = [("sockhash", Kind::Sockhash), ("pair", Kind::Pair { busy_poll_us: None })];
+    for (name, kind) in kinds {
+        let attached = match Attached::attach(kind, &cgroup.path) {
+            Ok(attached) => attached,
+            Err(error @ (Error::NoKfunc(_) | Error::NoBtf | Error::Environment(_))) => {
+                println!("skipped {name}: {error}");
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        for history in run(name, Some(attached)) {
+            if kind == Kind::Sockhash {
+                assert_eq!(history.pairing, Pairing::NotAsked);
+                assert!(history.traffic.iter().all(|traffic| traffic.ring() == 0));
+                continue;
+            }
+            let (updates, results) = ([Some(0); 2], [None, Some(0)]);
+            assert_eq!(history.pairing, Pairing::Asked { results, updates }, "{history:#?}");
+            assert!(history.pairing.is_paired());
+            let ring = history.traffic.map(|traffic| (traffic.accepted, traffic.ring()));
+            println!("{name}: accepted and ring bytes {ring:?}");
+            assert!(ring.iter().all(|&(_, ring)| ring > 0), "{history:#?}");
+        }
+    }
+}
