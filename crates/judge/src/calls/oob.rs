@@ -1,0 +1,76 @@
+//! `oob`: `recv(MSG_OOB)` gives the urgent byte or an error, never an ordinary byte.
+//!
+//! Source: `tcp_recv_urg`. Without urgent data `EINVAL`; with the mark ahead of its byte `EAGAIN`, or 0 once the
+//! receiving side has ended; `ENOTCONN` on a closed connection that had no FIN. It neither blocks nor
+//! reports the asynchronous error. A socket in a sockhash gets `EAGAIN` from an empty queue before any
+//! of that (`tcp_bpf_recvmsg`).
+
+use scenario::history::{Errno, Outcome};
+use scenario::payload::{self, Run};
+use scenario::{Invariant, RecvFlags};
+
+use crate::calls::recv::Ask;
+use crate::model::{Call, Model};
+
+pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let stream = model.incoming(call.record.endpoint);
+    if stream.lost_track {
+        return;
+    }
+    let none = stream.urgent.is_empty();
+    match &call.record.outcome {
+        Outcome::Received { count, data } => {
+            if *count > 1 || *count > ask.len {
+                let because = "there is never more than one urgent byte";
+                model.blame(call, Invariant::Oob, "ordinary-bytes-as-urgent", because);
+            } else if *count == 1 {
+                one(model, call, ask, data);
+            } else if none && ask.len > 0 {
+                let because = "no urgent byte was ever sent, which gives EINVAL";
+                model.blame(call, Invariant::Oob, "eof-for-urgent", because);
+            }
+        }
+        Outcome::Errno(Errno::EINVAL) => {}
+        Outcome::Errno(Errno::EAGAIN) if !none || stream.deliverable() == 0 => {}
+        Outcome::Errno(Errno::EAGAIN) => {
+            let because = "ordinary bytes are queued and no urgent one, which gives EINVAL";
+            model.blame(call, Invariant::Oob, "eagain-for-urgent", because);
+        }
+        Outcome::Errno(Errno::ENOTCONN | Errno::EFAULT) if !none => {}
+        Outcome::Errno(_) => {
+            let because = "TCP never gives this error for urgent data";
+            model.blame(call, Invariant::Oob, "unexpected-errno", because);
+        }
+        _ => {}
+    }
+}
+
+fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
+    if ask.flags.contains(RecvFlags::TRUNC) && call.record.touched > 0 {
+        let because = "MSG_TRUNC leaves the buffer alone and it was written";
+        model.blame(call, Invariant::Trunc, "wrote-to-buffer", because);
+    }
+    let stream = model.incoming(call.record.endpoint);
+    if ask.flags.contains(RecvFlags::TRUNC) && !stream.urgent.is_empty() {
+        return;
+    }
+    let value = |source, offset| {
+        let mut byte = [0];
+        payload::fill(stream.key, source, offset, &mut byte);
+        byte[0]
+    };
+    let got = match data.first() {
+        Some(Run::Raw(bytes)) => bytes.first().copied(),
+        Some(Run::Coded { stream: source, offset, .. }) => Some(value(*source, *offset)),
+        None => None,
+    };
+    let known = stream.urgent.iter().any(|&at| Some(value(stream.source, at)) == got);
+    if !known && !stream.fuzzy {
+        let because = if stream.urgent.is_empty() {
+            "no urgent byte was ever sent"
+        } else {
+            "the byte is none of those that were sent as urgent"
+        };
+        model.blame(call, Invariant::Oob, "ordinary-bytes-as-urgent", because);
+    }
+}

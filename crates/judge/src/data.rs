@@ -1,0 +1,308 @@
+//! Telling what received bytes are: in place, passed over, seen before, or not of this stream at all.
+
+use std::ops::Range;
+
+use scenario::Invariant;
+use scenario::payload::{self, Run};
+
+use crate::stream::{Recent, Stream};
+
+/// A way in which received bytes are wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) invariant: Invariant,
+    pub(crate) diagnosis: &'static str,
+    pub(crate) detail: String,
+}
+
+fn fault(invariant: Invariant, diagnosis: &'static str, detail: String) -> Fault {
+    Fault { invariant, diagnosis, detail }
+}
+
+/// Where a piece of received data belongs.
+enum Place {
+    /// In this stream, at this offset.
+    Here(u64),
+    /// In another stream.
+    Foreign(&'static str, String),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// The direction that the bytes should not come from: its stream and how much of it was accepted.
+pub(crate) type Other = (payload::Stream, u64);
+
+/// Judges the bytes of a receive that consumes, and moves the reader.
+pub(crate) fn take(stream: &mut Stream, other: Other, data: &[Run], record: usize) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let recent = std::mem::take(&mut stream.recent);
+    let window = stream.window(stream.at, stream.slack);
+    if let Some(bytes) = in_one_piece(stream, &window, data) {
+        put(stream, &window, bytes, &recent, record, &mut faults);
+        return faults;
+    }
+    for (n, run) in data.iter().enumerate() {
+        let len = run.len() as u64;
+        if len == 0 {
+            continue;
+        }
+        let window = stream.window(stream.at, stream.slack);
+        match place(stream, other, &window, run, data.get(n + 1)) {
+            Place::Here(from) => {
+                put(stream, &window, from..from + len, &recent, record, &mut faults);
+            }
+            Place::Foreign(diagnosis, what) => {
+                let detail = format!("{len} bytes are {what}");
+                faults.push(fault(Invariant::CrossTalk, diagnosis, detail));
+                stream.alien += len;
+                stream.broken = true;
+            }
+            Place::Nowhere => {
+                let detail = format!(
+                    "{len} bytes where offset {} of the stream belongs are of no stream: {}",
+                    stream.at,
+                    head(run)
+                );
+                faults.push(fault(Invariant::Corrupt, "unknown-bytes", detail));
+                stream.alien += len;
+                stream.broken = true;
+            }
+        }
+    }
+    faults
+}
+
+/// Places `bytes` of the stream that arrived while the reader was in `window`.
+fn put(
+    stream: &mut Stream,
+    window: &Range<u64>,
+    bytes: Range<u64>,
+    recent: &Recent,
+    record: usize,
+    faults: &mut Vec<Fault>,
+) {
+    if bytes.end > stream.accepted {
+        let detail = format!(
+            "bytes {}..{} were delivered, but only 0..{} were accepted",
+            bytes.start, bytes.end, stream.accepted
+        );
+        faults.push(fault(Invariant::Corrupt, "never-accepted", detail));
+        stream.broken = true;
+        stream.at = stream.at.max(bytes.end);
+        stream.slack = 0;
+        return;
+    }
+    if window.contains(&bytes.start) {
+        stream.moved_to(bytes.end);
+        stream.alien = 0;
+    } else if bytes.start >= window.end {
+        // the byte at the end of the window may have been taken for an urgent one
+        if stream.fuzzy && bytes.start == window.end {
+            stream.used_fuzz = true;
+        } else if bytes.start - window.start > stream.alien {
+            let missing = window.end - 1..bytes.start;
+            let verdict = blame_gap(&missing, recent);
+            stream.open_gap(missing, verdict, record);
+        }
+        stream.alien = 0;
+        stream.moved_to(bytes.end);
+    } else {
+        faults.push(seen_before(stream, &bytes, recent));
+        if bytes.end > stream.at {
+            stream.moved_to(bytes.end);
+        }
+    }
+}
+
+/// What passing over these bytes is called, where the call before explains it.
+fn blame_gap(missing: &Range<u64>, recent: &Recent) -> Option<(Invariant, &'static str)> {
+    match recent {
+        Recent::Fault => Some((Invariant::Efault, "bytes-lost")),
+        Recent::Peek(seen) if missing.start == seen.start && missing.end <= seen.end => {
+            Some((Invariant::Peek, "consumed"))
+        }
+        Recent::Trunc(_) => Some((Invariant::Trunc, "consumed-more-than-counted")),
+        _ => None,
+    }
+}
+
+/// Bytes from before the reader's position: late, or again.
+fn seen_before(stream: &mut Stream, bytes: &Range<u64>, recent: &Recent) -> Fault {
+    let span = format!("{}..{}", bytes.start, bytes.end);
+    stream.broken = true;
+    if let Some(gap) = stream.fill_gap(bytes) {
+        let detail = format!("bytes {span} came after later bytes of the same stream");
+        return if gap.held {
+            fault(Invariant::Cork, "held-bytes-overtaken", detail)
+        } else {
+            fault(Invariant::Order, "later-bytes-first", detail)
+        };
+    }
+    match recent {
+        Recent::Trunc(taken) if bytes.start == taken.start => fault(
+            Invariant::Trunc,
+            "did-not-consume",
+            format!("bytes {span} were taken with MSG_TRUNC and delivered again"),
+        ),
+        _ => fault(
+            Invariant::Duplicate,
+            "delivered-twice",
+            format!("bytes {span} had been delivered before"),
+        ),
+    }
+}
+
+/// Judges the bytes that a peek returned. The reader does not move; gives where they end.
+pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, Fault> {
+    let (mut at, mut slack) = (stream.at, stream.slack);
+    let window = stream.window(at, slack);
+    if let Some(bytes) = in_one_piece(stream, &window, data) {
+        return Ok(bytes.end);
+    }
+    for (n, run) in data.iter().enumerate() {
+        let len = run.len() as u64;
+        if len == 0 {
+            continue;
+        }
+        let window = stream.window(at, slack);
+        let from = match place(stream, other, &window, run, data.get(n + 1)) {
+            Place::Here(from) => from,
+            Place::Foreign(diagnosis, what) => {
+                let detail = format!("{len} peeked bytes are {what}");
+                return Err(fault(Invariant::CrossTalk, diagnosis, detail));
+            }
+            Place::Nowhere => {
+                let detail = format!("{len} peeked bytes are of no stream: {}", head(run));
+                return Err(fault(Invariant::Peek, "wrong-bytes", detail));
+            }
+        };
+        let fuzz = stream.fuzzy && from == window.end;
+        if !window.contains(&from) && !fuzz && !stream.broken {
+            let diagnosis = if from < at { "earlier-bytes-again" } else { "later-bytes-first" };
+            let detail = format!(
+                "bytes {from}..{} were peeked while the next byte to receive is {at}",
+                from + len
+            );
+            return Err(fault(Invariant::Peek, diagnosis, detail));
+        }
+        if from + len > stream.accepted {
+            let detail = format!(
+                "bytes {from}..{} were peeked, but only 0..{} were accepted",
+                from + len,
+                stream.accepted
+            );
+            return Err(fault(Invariant::Peek, "never-accepted", detail));
+        }
+        (at, slack) = (from + len, 0);
+    }
+    Ok(at)
+}
+
+/// Where the data continues the stream, if it does so as a whole from one of several possible places.
+///
+/// The executor knew of one place only. Where the urgent byte was skipped, one byte in 256 looks like it
+/// all the same, and what follows no longer fits.
+fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<Range<u64>> {
+    let places = window.start..window.end + u64::from(stream.fuzzy);
+    if places.end - places.start < 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(data.iter().map(Run::len).sum());
+    for run in data {
+        match run {
+            Run::Raw(raw) => bytes.extend_from_slice(raw),
+            Run::Coded { stream: source, offset, len } => {
+                let from = bytes.len();
+                bytes.resize(from + *len as usize, 0);
+                payload::fill(stream.key, *source, *offset, &mut bytes[from..]);
+            }
+        }
+    }
+    let len = bytes.len() as u64;
+    places
+        .filter(|from| from + len <= stream.accepted)
+        .find(|&from| payload::matching(stream.key, stream.source, from, &bytes) == bytes.len())
+        .map(|from| from..from + len)
+}
+
+/// Finds out where a run belongs.
+fn place(
+    stream: &Stream,
+    other: Other,
+    window: &Range<u64>,
+    run: &Run,
+    next: Option<&Run>,
+) -> Place {
+    match run {
+        Run::Coded { stream: source, offset, .. } if *source == stream.source => {
+            Place::Here(*offset)
+        }
+        Run::Coded { stream: source, offset, .. } => foreign(stream, other, *source, *offset),
+        Run::Raw(bytes) => place_raw(stream, other, window, bytes, next),
+    }
+}
+
+fn foreign(stream: &Stream, other: Other, source: payload::Stream, offset: u64) -> Place {
+    if source == other.0 {
+        let what = format!("bytes from {offset} on of the other direction");
+        return Place::Foreign("other-direction", what);
+    }
+    if source.run != stream.source.run {
+        let what = format!(
+            "bytes from {offset} on of run {}, not of this run {}",
+            source.run, stream.source.run
+        );
+        return Place::Foreign("earlier-connection", what);
+    }
+    let what = format!("bytes from {offset} on of lane {} of pair {}", source.lane, source.pair);
+    Place::Foreign("other-pair", what)
+}
+
+/// Shortest piece whose value tells where it comes from well enough to accuse by.
+const TELLING: usize = 4;
+
+fn place_raw(
+    stream: &Stream,
+    other: Other,
+    window: &Range<u64>,
+    bytes: &[u8],
+    next: Option<&Run>,
+) -> Place {
+    let fits = |from| payload::matching(stream.key, stream.source, from, bytes) == bytes.len();
+    let mut guesses = window.clone().collect::<Vec<_>>();
+    if stream.fuzzy {
+        guesses.push(window.end);
+    }
+    if let Some(Run::Coded { stream: source, offset, .. }) = next
+        && *source == stream.source
+    {
+        guesses.extend(offset.checked_sub(bytes.len() as u64));
+    }
+    guesses.extend(stream.gaps.iter().map(|g| g.bytes.start));
+    if let Some(&from) = guesses.iter().find(|&&from| fits(from)) {
+        return Place::Here(from);
+    }
+    if bytes.len() < TELLING {
+        return Place::Nowhere;
+    }
+    let found = payload::find(stream.key, stream.source, stream.accepted, bytes);
+    let nearest = found.iter().find(|&&from| from >= window.start).or(found.last());
+    if let Some(&from) = nearest {
+        return Place::Here(from);
+    }
+    match payload::find(stream.key, other.0, other.1, bytes).first() {
+        Some(&offset) => foreign(stream, other, other.0, offset),
+        None => Place::Nowhere,
+    }
+}
+
+/// The first bytes of a run, for evidence.
+fn head(run: &Run) -> String {
+    match run {
+        Run::Raw(bytes) => {
+            let hex: Vec<_> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
+            hex.join(" ")
+        }
+        Run::Coded { offset, .. } => format!("from {offset} on"),
+    }
+}

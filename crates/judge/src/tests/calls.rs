@@ -1,0 +1,319 @@
+use scenario::history::{Errno, Outcome};
+use scenario::verdict::Doubt;
+use scenario::{
+    Buffer, Endpoint, Expect, How, Invariant, Op, Ready, RecvFlags, SendFlags, SockOption, Verdict,
+};
+
+use super::story::{Client, Server, Story, bytes, raw};
+
+const NONE: RecvFlags = RecvFlags::empty();
+
+fn failed(errno: Errno) -> Outcome {
+    Outcome::Errno(errno)
+}
+
+#[test_log::test]
+fn send_returns_one_to_len() {
+    let plain = SendFlags::empty();
+    let sent = |len, count| Story::new().sent(Client, len, plain, Outcome::Value(count));
+    sent(100, 1).passes();
+    sent(0, 0).passes();
+    sent(100, 0).breaks(&[(Invariant::SendResult, "zero-for-nonzero")]);
+    sent(100, 101).breaks(&[(Invariant::SendResult, "more-than-asked")]);
+    Story::new()
+        .sent(Client, 5, plain, failed(Errno(105)))
+        .breaks(&[(Invariant::SendResult, "unexpected-errno")]);
+    Story::new()
+        .sent(Client, 5, plain, failed(Errno::EPIPE))
+        .breaks(&[(Invariant::SendResult, "epipe-while-open")]);
+    Story::new().sent(Client, 5, plain, failed(Errno::EAGAIN)).passes();
+    Story::blocking()
+        .sent(Client, 5, plain, failed(Errno::EAGAIN))
+        .breaks(&[(Invariant::SendResult, "eagain-while-blocking")]);
+}
+
+#[test_log::test]
+fn send_reads_only_what_is_mapped() {
+    let torn = |buffer, outcome| {
+        let flags = SendFlags::empty();
+        Story::new().call(Client, Op::Send { len: 100, flags, buffer }, outcome)
+    };
+    torn(Buffer::Torn(50), Outcome::Value(50)).passes();
+    torn(Buffer::Unmapped, failed(Errno::EFAULT)).passes();
+    torn(Buffer::Torn(50), Outcome::Value(51))
+        .breaks(&[(Invariant::SendResult, "accepted-unreadable")]);
+    torn(Buffer::Mapped, failed(Errno::EFAULT))
+        .breaks(&[(Invariant::SendResult, "efault-on-readable")]);
+}
+
+#[test_log::test]
+fn send_after_shut_wr_is_epipe_with_sigpipe() {
+    let after =
+        |flags, outcome| Story::new().shutdown(Client, How::Wr).sent(Client, 5, flags, outcome);
+    let (plain, quiet) = (SendFlags::empty(), SendFlags::NOSIGNAL);
+    after(plain, failed(Errno::EPIPE)).passes();
+    after(quiet, failed(Errno::EPIPE)).passes();
+    after(plain, failed(Errno::EPIPE))
+        .signalled(false)
+        .breaks(&[(Invariant::SendResult, "no-sigpipe")]);
+    after(quiet, failed(Errno::EPIPE))
+        .signalled(true)
+        .breaks(&[(Invariant::SendResult, "unexpected-sigpipe")]);
+    after(plain, Outcome::Value(5)).breaks(&[(Invariant::SendResult, "accepted-after-shut-wr")]);
+    after(plain, failed(Errno::EAGAIN)).breaks(&[(Invariant::SendResult, "eagain-after-shut-wr")]);
+    Story::new()
+        .shutdown(Client, How::Wr)
+        .call(
+            Client,
+            Op::Send { len: 5, flags: plain, buffer: Buffer::Unmapped },
+            failed(Errno::EFAULT),
+        )
+        .breaks(&[(Invariant::SendResult, "efault-after-shut-wr")]);
+}
+
+#[test_log::test]
+fn a_closed_peer_answers_with_a_reset() {
+    let dead = || Story::new().close(Server).send(Client, 10);
+    dead().sent(Client, 5, SendFlags::empty(), failed(Errno::EPIPE)).passes();
+    dead()
+        .sent(Client, 5, SendFlags::empty(), failed(Errno::EPIPE))
+        .send(Client, 5)
+        .breaks(&[(Invariant::SendToDead, "accepted-after-reset")]);
+    dead()
+        .sent(Client, 5, SendFlags::empty(), failed(Errno::EPIPE))
+        .sent(Client, 5, SendFlags::empty(), failed(Errno::EAGAIN))
+        .breaks(&[(Invariant::SendToDead, "eagain-after-reset")]);
+    let end = || dead().finale().eof(Client).value(Client, Op::SoError, 0);
+    end().traffic(Client, 10, 10).passes();
+    end().traffic(Client, 10, 0).breaks(&[(Invariant::SendToDead, "swallowed")]);
+}
+
+#[test_log::test]
+fn eagain_only_when_nothing_is_deliverable() {
+    let waiting =
+        |outq| Story::new().send(Client, 100).recv_fails(Server, Errno::EAGAIN).outq_was(outq);
+    waiting(100).passes();
+    waiting(40).breaks(&[(Invariant::RecvResult, "eagain-with-bytes-deliverable")]);
+    Story::blocking()
+        .recv_fails(Server, Errno::EAGAIN)
+        .breaks(&[(Invariant::RecvResult, "eagain-while-blocking")]);
+    Story::new()
+        .recv_fails(Server, Errno(110))
+        .breaks(&[(Invariant::RecvResult, "unexpected-errno")]);
+}
+
+#[test_log::test]
+fn recv_writes_what_it_returns() {
+    let story = || Story::new().send(Client, 100).recv(Server, 100, 0..50);
+    story().passes();
+    story().touching(80).breaks(&[(Invariant::RecvResult, "wrote-beyond-count")]);
+    Story::new()
+        .send(Client, 100)
+        .recv(Server, 10, 0..20)
+        .breaks(&[(Invariant::RecvResult, "more-than-asked")]);
+}
+
+#[test_log::test]
+fn peek_sees_what_a_receive_would_and_consumes_nothing() {
+    let peek = |range| Story::new().send(Client, 100).peek(Server, 50, range);
+    peek(0..50).recv(Server, 100, 0..100).passes();
+    peek(20..50).breaks(&[(Invariant::Peek, "later-bytes-first")]);
+    peek(0..50).recv(Server, 50, 50..100).breaks(&[(Invariant::Peek, "consumed")]);
+    peek(0..50)
+        .recv_fails(Server, Errno::EAGAIN)
+        .breaks(&[(Invariant::RecvResult, "eagain-with-bytes-deliverable")]);
+    peek(90..120).breaks(&[(Invariant::Peek, "later-bytes-first")]);
+    Story::new()
+        .send(Client, 20)
+        .peek(Server, 50, 0..30)
+        .breaks(&[(Invariant::Peek, "never-accepted")]);
+    Story::new()
+        .send(Client, 100)
+        .recv(Server, 50, 0..50)
+        .peek(Server, 50, 0..50)
+        .breaks(&[(Invariant::Peek, "earlier-bytes-again")]);
+    Story::new()
+        .send(Client, 100)
+        .got(Server, 50, RecvFlags::PEEK, vec![scenario::payload::Run::Raw(vec![0; 50])])
+        .breaks(&[(Invariant::Peek, "wrong-bytes")]);
+    Story::new()
+        .send(Client, 100)
+        .received(Server, 50, RecvFlags::PEEK, failed(Errno::EAGAIN))
+        .outq_was(0)
+        .breaks(&[(Invariant::Peek, "eagain-with-bytes-deliverable")]);
+}
+
+#[test_log::test]
+fn rfc_v1_tolerates_a_blind_peek() {
+    let story = Story::new()
+        .send(Client, 100)
+        .received(Server, 50, RecvFlags::PEEK, failed(Errno::EAGAIN))
+        .outq_was(0);
+    let judgement =
+        crate::judge_in_full(&story.scenario, &story.history, &crate::Contract::rfc_v1());
+    assert_eq!(judgement.verdict, Verdict::Pass);
+    assert_eq!(judgement.exempted[0].0, "peek-blind");
+}
+
+#[test_log::test]
+fn waitall_is_short_only_for_a_reason() {
+    let all = |story: Story, range| {
+        story.send(Client, 100).got(Server, 80, RecvFlags::WAITALL, vec![bytes(Client, range)])
+    };
+    all(Story::new(), 0..40).outq_was(60).passes();
+    all(Story::new(), 0..40)
+        .outq_was(0)
+        .breaks(&[(Invariant::Waitall, "short-with-bytes-deliverable")]);
+    all(Story::blocking(), 0..80).passes();
+    all(Story::blocking(), 0..40).breaks(&[(Invariant::Waitall, "short-without-reason")]);
+    all(Story::blocking(), 0..40).lasting_ms(5_000).passes();
+}
+
+#[test_log::test]
+fn rcvlowat_holds_for_blocking_receives() {
+    let low = |range| {
+        Story::blocking()
+            .set_up(Server, SockOption::RcvLowat(60))
+            .send(Client, 100)
+            .recv(Server, 80, range)
+    };
+    low(0..60).passes();
+    low(0..40).breaks(&[(Invariant::Rcvlowat, "blocking-recv-short")]);
+}
+
+#[test_log::test]
+fn trunc_counts_consumes_and_writes_nothing() {
+    let trunc = |count| {
+        let outcome = Outcome::Received { count, data: vec![] };
+        Story::new().send(Client, 100).received(Server, 60, RecvFlags::TRUNC, outcome)
+    };
+    trunc(60).recv(Server, 100, 60..100).passes();
+    trunc(60).recv(Server, 100, 0..100).breaks(&[(Invariant::Trunc, "did-not-consume")]);
+    trunc(60).touching(60).breaks(&[(Invariant::Trunc, "wrote-to-buffer")]);
+    trunc(60)
+        .recv(Server, 60, 60..100)
+        .received(Server, 60, RecvFlags::TRUNC, Outcome::Received { count: 1, data: vec![] })
+        .breaks(&[(Invariant::Trunc, "more-than-accepted")]);
+    Story::new()
+        .send(Client, 9)
+        .received(Server, 60, RecvFlags::TRUNC, failed(Errno::EAGAIN))
+        .outq_was(0)
+        .breaks(&[(Invariant::Trunc, "eagain-with-bytes-deliverable")]);
+}
+
+#[test_log::test]
+fn a_zero_length_call_returns_at_once() {
+    let zero =
+        |outcome| Story::new().send(Client, 9).received(Server, 0, NONE, outcome).outq_was(0);
+    zero(Outcome::Received { count: 0, data: vec![] }).recv(Server, 9, 0..9).passes();
+    zero(failed(Errno::EAGAIN)).breaks(&[(Invariant::ZeroLength, "eagain-with-bytes-deliverable")]);
+    Story::new().received(Server, 0, NONE, failed(Errno::EAGAIN)).passes();
+    Story::new()
+        .sent(Client, 0, SendFlags::empty(), failed(Errno::EAGAIN))
+        .breaks(&[(Invariant::ZeroLength, "send-fails")]);
+}
+
+#[test_log::test]
+fn efault_exactly_for_bytes_into_unwritable_memory() {
+    let into = |buffer, outcome| {
+        Story::new().send(Client, 100).into(Server, 100, buffer, outcome).outq_was(0)
+    };
+    let fault = failed(Errno::EFAULT);
+    into(Buffer::Unmapped, fault.clone()).recv(Server, 100, 0..100).passes();
+    into(Buffer::Unmapped, fault.clone())
+        .recv(Server, 50, 50..100)
+        .breaks(&[(Invariant::Efault, "bytes-lost")]);
+    into(Buffer::Unmapped, failed(Errno::EAGAIN))
+        .breaks(&[(Invariant::Efault, "eagain-with-bytes-deliverable")]);
+    into(Buffer::Unmapped, Outcome::Received { count: 0, data: vec![] })
+        .breaks(&[(Invariant::Efault, "eof-with-bytes-deliverable")]);
+    let half = Outcome::Received { count: 50, data: vec![bytes(Client, 0..50)] };
+    into(Buffer::Torn(50), half.clone()).passes();
+    into(Buffer::Torn(40), half).breaks(&[(Invariant::Efault, "bytes-into-unmapped")]);
+    into(Buffer::Mapped, fault.clone()).breaks(&[(Invariant::RecvResult, "efault-on-writable")]);
+    Story::new()
+        .into(Server, 100, Buffer::Unmapped, fault)
+        .breaks(&[(Invariant::Efault, "efault-with-nothing-to-write")]);
+}
+
+#[test_log::test]
+fn oob_gives_the_urgent_byte_only() {
+    let oob = |data| {
+        Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10)).got(
+            Server,
+            1,
+            RecvFlags::OOB,
+            vec![data],
+        )
+    };
+    oob(raw(Client, 9..10)).recv(Server, 10, 0..9).passes();
+    oob(raw(Client, 0..1)).breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
+    let ordinary = |outcome| {
+        Story::new().send(Client, 10).received(Server, 5, RecvFlags::OOB, outcome).outq_was(0)
+    };
+    ordinary(failed(Errno::EINVAL)).passes();
+    ordinary(failed(Errno::EAGAIN)).breaks(&[(Invariant::Oob, "eagain-for-urgent")]);
+    ordinary(failed(Errno::ECONNRESET)).breaks(&[(Invariant::Oob, "unexpected-errno")]);
+    ordinary(Outcome::Received { count: 0, data: vec![] })
+        .breaks(&[(Invariant::Oob, "eof-for-urgent")]);
+    ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)] })
+        .breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
+}
+
+#[test_log::test]
+fn what_cannot_sleep_does_not() {
+    let stuck = |story: Story, op| story.call(Server, op, Outcome::Stuck);
+    let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped };
+    let send = Op::Send { len: 100, flags: SendFlags::empty(), buffer: Buffer::Mapped };
+    stuck(Story::new(), recv(NONE)).breaks(&[(Invariant::Dontwait, "recv-slept")]);
+    stuck(Story::blocking(), recv(RecvFlags::DONTWAIT))
+        .breaks(&[(Invariant::Dontwait, "recv-slept")]);
+    stuck(Story::new(), send).breaks(&[(Invariant::Dontwait, "send-slept")]);
+    stuck(Story::new(), Op::Close).breaks(&[(Invariant::Hang, "call-did-not-return")]);
+    let waiting = stuck(Story::blocking(), recv(NONE));
+    assert_eq!(waiting.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+    stuck(Story::blocking().send(Client, 9), recv(NONE))
+        .outq_was(0)
+        .breaks(&[(Invariant::Hang, "recv-with-bytes-deliverable")]);
+    stuck(Story::blocking().shutdown(Client, How::Wr), recv(NONE))
+        .outq_was(0)
+        .breaks(&[(Invariant::Hang, "recv-at-eof")]);
+    stuck(Story::blocking().shutdown(Server, How::Wr), send)
+        .breaks(&[(Invariant::Hang, "send-after-end")]);
+    let reset = Ready::all() - Ready::PRI;
+    stuck(
+        Story::blocking().abort(Client).poll(Server, reset).value(Server, Op::SoError, 104),
+        send,
+    )
+    .breaks(&[(Invariant::Hang, "send-after-end")]);
+}
+
+#[test_log::test]
+fn a_sender_is_held_back() {
+    let fixed = |endpoint: Endpoint, option| {
+        Story::new().set_up(Server, SockOption::RcvBuf(4096)).set_up(endpoint, option)
+    };
+    let much = |story: Story| story.send(Client, 1 << 20).send(Client, 1 << 20);
+    much(fixed(Client, SockOption::SndBuf(4096)))
+        .breaks(&[(Invariant::Backpressure, "more-than-the-buffers-hold")]);
+    much(fixed(Server, SockOption::SndBuf(4096))).passes();
+}
+
+#[test_log::test]
+fn the_scenario_may_say_what_it_expects() {
+    let story = |expect| Story::new().value(Client, Op::Inq, 0).expecting(expect);
+    story(Expect::Value(0)).passes();
+    story(Expect::Value(1)).breaks(&[(Invariant::Inq, "differs-from-expected")]);
+    story(Expect::Errno(Errno::EAGAIN)).breaks(&[(Invariant::Inq, "differs-from-expected")]);
+    Story::new()
+        .poll(Client, Ready::OUT | Ready::WRNORM)
+        .expecting(Expect::Ready(Ready::empty()))
+        .breaks(&[(Invariant::Readiness, "differs-from-expected")]);
+}
+
+#[test_log::test]
+fn a_record_that_makes_no_sense_is_the_harness_fault() {
+    let story = Story::new().value(Client, Op::Poll, 0);
+    assert!(matches!(story.verdict(), Verdict::Error(_)));
+    Story::new().call(Client, Op::Poll, Outcome::Closed).passes();
+}

@@ -1,0 +1,9 @@
+//! For each rule a history that it allows and one that breaks exactly it; and an ideal TCP that breaks none.
+
+mod calls;
+mod ideal;
+mod pairing;
+mod readiness;
+mod story;
+mod stream;
+mod teardown;

@@ -1,0 +1,161 @@
+use scenario::history::Outcome;
+use scenario::payload::{self, Run};
+use scenario::{Invariant, RecvFlags, SendFlags, SockOption, Verdict};
+
+use super::story::{Client, RUN, Server, Story, bytes, raw, source};
+
+#[test_log::test]
+fn bytes_may_come_late_short_and_coalesced() {
+    Story::new()
+        .send(Client, 100)
+        .send(Client, 50)
+        .recv(Server, 10, 0..10)
+        .recv(Server, 4096, 10..150)
+        .passes();
+}
+
+#[test_log::test]
+fn later_bytes_first_is_disorder() {
+    Story::new()
+        .send(Client, 200)
+        .recv(Server, 100, 100..200)
+        .recv(Server, 100, 0..100)
+        .breaks(&[(Invariant::Order, "later-bytes-first")]);
+}
+
+#[test_log::test]
+fn overtaking_corked_bytes_breaks_cork() {
+    Story::new()
+        .set_up(Client, SockOption::Cork(true))
+        .send(Client, 100)
+        .value(Client, scenario::Op::Set(SockOption::Cork(false)), 0)
+        .send(Client, 100)
+        .recv(Server, 100, 100..200)
+        .recv(Server, 100, 0..100)
+        .breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
+}
+
+#[test_log::test]
+fn bytes_that_never_come_are_lost() {
+    Story::new()
+        .send(Client, 200)
+        .recv(Server, 200, 0..100)
+        .recv(Server, 100, 150..200)
+        .breaks(&[(Invariant::Loss, "skipped")]);
+}
+
+#[test_log::test]
+fn bytes_that_come_again_are_duplicates() {
+    Story::new()
+        .send(Client, 100)
+        .recv(Server, 100, 0..100)
+        .recv(Server, 100, 0..100)
+        .breaks(&[(Invariant::Duplicate, "delivered-twice")]);
+}
+
+#[test_log::test]
+fn a_wrong_value_is_corruption_and_the_rest_is_judged_on() {
+    let data = vec![bytes(Client, 0..50), Run::Raw(vec![0; 10]), bytes(Client, 60..100)];
+    Story::new()
+        .send(Client, 200)
+        .got(Server, 100, RecvFlags::empty(), data)
+        .recv(Server, 100, 100..200)
+        .breaks(&[(Invariant::Corrupt, "unknown-bytes")]);
+}
+
+#[test_log::test]
+fn bytes_that_nobody_sent_are_corruption() {
+    Story::new()
+        .send(Client, 100)
+        .recv(Server, 200, 0..120)
+        .breaks(&[(Invariant::Corrupt, "never-accepted")]);
+}
+
+#[test_log::test]
+fn bytes_of_another_run_or_direction_are_cross_talk() {
+    let earlier = payload::Stream { run: RUN - 1, ..source(Client) };
+    let run = Run::Coded { stream: earlier, offset: 0, len: 100 };
+    Story::new()
+        .send(Client, 100)
+        .got(Server, 100, RecvFlags::empty(), vec![run])
+        .breaks(&[(Invariant::CrossTalk, "earlier-connection")]);
+    Story::new()
+        .send(Client, 100)
+        .send(Server, 100)
+        .got(Server, 100, RecvFlags::empty(), vec![bytes(Server, 0..100)])
+        .breaks(&[(Invariant::CrossTalk, "other-direction")]);
+}
+
+#[test_log::test]
+fn raw_pieces_are_told_by_their_value() {
+    let short = |range| {
+        Story::new().send(Client, 100).got(Server, 5, RecvFlags::empty(), vec![raw(Client, range)])
+    };
+    short(0..5).passes();
+    short(40..45).breaks(&[(Invariant::Loss, "skipped")]);
+    short(0..5)
+        .got(Server, 5, RecvFlags::empty(), vec![raw(Client, 0..5)])
+        .breaks(&[(Invariant::Duplicate, "delivered-twice")]);
+    Story::new()
+        .send(Client, 9)
+        .send(Server, 50)
+        .got(Server, 6, RecvFlags::empty(), vec![raw(Server, 30..36)])
+        .breaks(&[(Invariant::CrossTalk, "other-direction")]);
+}
+
+#[test_log::test]
+fn an_urgent_byte_may_be_skipped_or_delivered() {
+    let urgent = || {
+        Story::new()
+            .send(Client, 10)
+            .sent(Client, 10, SendFlags::OOB, Outcome::Value(10))
+            .send(Client, 10)
+            .recv(Server, 100, 0..19)
+    };
+    urgent().recv(Server, 100, 20..30).passes();
+    urgent().recv(Server, 100, 19..30).passes();
+    urgent().recv(Server, 100, 21..30).breaks(&[(Invariant::Loss, "skipped")]);
+}
+
+#[test_log::test]
+fn one_byte_that_looks_like_the_skipped_urgent_one_is_no_violation() {
+    // as the executor decodes it when bytes 19 and 20 happen to be equal: simulated by a raw whole
+    let data = vec![raw(Client, 20..21), raw(Client, 21..30)];
+    Story::new()
+        .send(Client, 10)
+        .sent(Client, 10, SendFlags::OOB, Outcome::Value(10))
+        .send(Client, 10)
+        .recv(Server, 100, 0..19)
+        .got(Server, 100, RecvFlags::empty(), data)
+        .passes();
+}
+
+#[test_log::test]
+fn a_mark_beyond_the_urgent_pointer_is_in_doubt() {
+    let story = Story::new()
+        .send(Client, 70_000)
+        .sent(Client, 10, SendFlags::OOB, Outcome::Value(10))
+        .recv(Server, 65_534, 0..65_534)
+        .recv(Server, 4_000, 65_535..69_535);
+    assert_eq!(
+        story.verdict(),
+        Verdict::Inconclusive(scenario::verdict::Doubt::UrgentPointerRange)
+    );
+}
+
+#[test_log::test]
+fn a_count_across_an_urgent_byte_leaves_two_positions() {
+    let unseen = |flags| {
+        Story::new()
+            .send(Client, 10)
+            .sent(Client, 10, SendFlags::OOB, Outcome::Value(10))
+            .send(Client, 20)
+            .recv(Server, 100, 0..19)
+            .received(Server, 5, flags, Outcome::Received { count: 5, data: vec![] })
+    };
+    unseen(RecvFlags::TRUNC).recv(Server, 100, 24..40).passes();
+    unseen(RecvFlags::TRUNC).recv(Server, 100, 25..40).passes();
+    unseen(RecvFlags::TRUNC)
+        .recv(Server, 100, 26..40)
+        .breaks(&[(Invariant::Trunc, "consumed-more-than-counted")]);
+}
