@@ -2,5 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accel;
+pub mod boot;
 pub mod kernel;
+pub mod machine;
+pub mod splat;
 pub mod wire;

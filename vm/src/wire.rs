@@ -4,6 +4,7 @@
 //! ports of their own, apart from the console. A message is a little-endian `u32` length and that many bytes of
 //! postcard.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -17,6 +18,18 @@ use serde::{Deserialize, Serialize};
 pub const CONTROL_PORT: &str = "sparring.control";
 /// Name of the virtio-serial port that carries [`FromGuest`].
 pub const RESULTS_PORT: &str = "sparring.results";
+/// Names of the virtio-serial ports that a program's streams go through, byte for byte.
+pub const STDIN_PORT: &str = "sparring.stdin";
+/// See [`STDIN_PORT`].
+pub const STDOUT_PORT: &str = "sparring.stdout";
+/// See [`STDIN_PORT`].
+pub const STDERR_PORT: &str = "sparring.stderr";
+/// Name of the virtio console that a program's terminal is.
+pub const TERMINAL_PORT: &str = "sparring.terminal";
+/// 9p mount tag of the host's root.
+pub const ROOT_TAG: &str = "hostroot";
+/// What the agent's own lines on the console begin with.
+pub const AGENT_MARK: &str = "sparring-agent: ";
 /// Longest message in bytes: a scenario or history of the largest size stays far below.
 const LONGEST: usize = 64 << 20;
 
@@ -55,9 +68,50 @@ pub struct Plan {
     pub bounds: Bounds,
 }
 
+/// A host directory that the guest may write to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its 9p mount tag.
+    pub tag: String,
+    /// Where it is, on the host and in the guest.
+    pub path: PathBuf,
+}
+
+/// What the guest sees of the host besides its read-only root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Writable directories, outer before inner.
+    pub writable: Vec<Share>,
+    /// Where the agent, and what it starts, is to be.
+    pub cwd: PathBuf,
+}
+
+/// A program to run in the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Itself and its arguments; looked up in `PATH` as the guest sees it.
+    pub argv: Vec<OsString>,
+    /// All of its environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Whether it gets a terminal ([`TERMINAL_PORT`]) instead of plain streams.
+    pub terminal: bool,
+}
+
+/// How a program in the guest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
 /// From host to guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToGuest {
+    /// Mount these; the host's first message, unasked. Answered by [`FromGuest::Hello`] or
+    /// [`FromGuest::Refused`].
+    Share(Shares),
     /// Set up; answered by [`FromGuest::Ready`] or [`FromGuest::Refused`].
     Setup(Plan),
     /// Run a scenario; answered by [`FromGuest::Done`] or [`FromGuest::Failed`]. Several may be under way: the
@@ -70,6 +124,11 @@ pub enum ToGuest {
         /// What to run.
         scenario: Scenario,
     },
+    /// Run a program with the streams of [`STDIN_PORT`] and so on; answered by [`FromGuest::Exited`].
+    Exec(Program),
+    /// Press a magic SysRq key (Linux, `admin-guide/sysrq.rst`), at once and whatever else is under way.
+    /// Not answered: what it does shows on the console.
+    Sysrq(char),
     /// Sync and power off.
     PowerOff,
 }
@@ -92,7 +151,7 @@ pub enum Refusal {
 /// From guest to host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromGuest {
-    /// The agent runs; sent once, unasked.
+    /// The agent runs and sees the host's files; sent once.
     Hello {
         /// `uname -r`
         release: String,
@@ -117,6 +176,19 @@ pub enum FromGuest {
         /// The reason.
         reason: String,
     },
+    /// A program ended.
+    Exited(Exit),
+}
+
+/// The bytes of one message.
+///
+/// # Errors
+/// For a message of 4 GiB and more.
+pub fn frame<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
 }
 
 /// Writes one message and flushes.
@@ -124,11 +196,7 @@ pub enum FromGuest {
 /// # Errors
 /// What the writer reports.
 pub fn write<T: Serialize>(writer: &mut impl Write, message: &T) -> io::Result<()> {
-    let mut frame = vec![0; 4];
-    frame = postcard::to_extend(message, frame).map_err(io::Error::other)?;
-    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    writer.write_all(&frame)?;
+    writer.write_all(&frame(message)?)?;
     writer.flush()
 }
 
@@ -150,10 +218,7 @@ pub fn read<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>
     }
     let length = u32::from_le_bytes(length) as usize;
     if length > LONGEST {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a message of absurd length",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of absurd length"));
     }
     let mut bytes = vec![0; length];
     reader.read_exact(&mut bytes)?;
@@ -167,10 +232,7 @@ mod tests {
     use super::*;
 
     fn hello() -> FromGuest {
-        FromGuest::Hello {
-            release: "7.2.12".into(),
-            cpus: 2,
-        }
+        FromGuest::Hello { release: "7.2.12".into(), cpus: 2 }
     }
 
     #[test_log::test]
@@ -189,10 +251,7 @@ mod tests {
         let mut bytes = Vec::new();
         write(&mut bytes, &hello()).unwrap();
         for cut in 1..bytes.len() {
-            assert!(
-                read::<FromGuest>(&mut &bytes[..cut]).is_err(),
-                "cut at {cut}"
-            );
+            assert!(read::<FromGuest>(&mut &bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
 }

@@ -1,0 +1,61 @@
+//! The kernel target, set up and ready to run scenarios.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::path::Path;
+
+use bpf::{Attached, Kind};
+use execute::Executor;
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use vm::wire::{Module, Pairing, Plan, Refusal};
+
+/// The cgroup whose sockets the sock_ops program sees: that of the worker and of all that it starts.
+const CGROUP: &str = "/sys/fs/cgroup/sparring";
+
+/// Loads the modules, attaches the program, prepares the executor.
+pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
+    let cgroup = Path::new(CGROUP);
+    join(cgroup)?;
+    execute::prepare_network().map_err(|error| Refusal::Environment(error.to_string()))?;
+    plan.modules.iter().try_for_each(load)?;
+    let kind = match &plan.pairing {
+        Pairing::None => None,
+        Pairing::Sockhash => Some(Kind::Sockhash),
+        Pairing::Ours => Some(Kind::Pair { busy_poll_us: None }),
+        Pairing::Object(path) => Some(Kind::Object(path)),
+    };
+    let attached = kind.map(|kind| Attached::attach(kind, cgroup)).transpose().map_err(refused)?;
+    Executor::new(attached, plan.key, plan.bounds)
+        .map_err(|error| Refusal::Environment(error.to_string()))
+}
+
+fn refused(error: bpf::Error) -> Refusal {
+    match error {
+        bpf::Error::NoKfunc(name) => Refusal::NoKfunc(name),
+        bpf::Error::NoBtf => Refusal::NoBtf,
+        bpf::Error::BadObject(said) => Refusal::BadObject(said),
+        bpf::Error::Environment(said) => Refusal::Environment(said),
+    }
+}
+
+/// Loads a module; one that is loaded already is as good.
+fn load(module: &Module) -> Result<(), Refusal> {
+    let failed = |said: String| Refusal::BadModule(format!("{}: {said}", module.path.display()));
+    let file = File::open(&module.path).map_err(|error| failed(error.to_string()))?;
+    let parameters =
+        CString::new(module.parameters.as_str()).map_err(|error| failed(error.to_string()))?;
+    match finit_module(file, &parameters, ModuleInitFlags::empty()) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(Errno::ENOEXEC) => {
+            Err(failed("made for another kernel: build it against this one".into()))
+        }
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+fn join(cgroup: &Path) -> Result<(), Refusal> {
+    fs::create_dir_all(cgroup)
+        .and_then(|()| fs::write(cgroup.join("cgroup.procs"), "0"))
+        .map_err(|error| Refusal::Environment(format!("the cgroup {}: {error}", cgroup.display())))
+}

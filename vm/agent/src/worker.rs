@@ -1,0 +1,112 @@
+//! The worker: takes the host's messages in order and answers them.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
+
+use crate::ports::{self, Control};
+use crate::{files, program, say, target};
+
+/// Open files that a program may have: corpora and sockets need many.
+const FILES: u64 = 65_536;
+
+/// Works until the host says power off, or is gone.
+pub fn run() -> Result<()> {
+    let mut results = ports::open(RESULTS_PORT)?;
+    let control = ports::open(CONTROL_PORT)?;
+    let mut control = BufReader::new(Control::new(control));
+    let Some(ToGuest::Share(shares)) =
+        wire::read(&mut control).context("the host's first message")?
+    else {
+        anyhow::bail!(
+            "the host's first message is not the shares: host and agent are not of the same build"
+        );
+    };
+    // opened before the files change: the kernel's files are in ours and in the host's view alike
+    let sysrq = File::options().write(true).open("/proc/sysrq-trigger").ok();
+    if let Err(error) = settle(&shares) {
+        let refusal = Refusal::Environment(format!("{error:#}"));
+        wire::write(&mut results, &FromGuest::Refused(refusal)).context("results")?;
+        return Ok(());
+    }
+    wire::write(&mut results, &hello()?).context("results")?;
+    let (sender, messages) = mpsc::channel();
+    thread::spawn(move || listen(&mut control, sysrq, &sender));
+    answer_all(&mut results, &messages)
+}
+
+fn settle(shares: &Shares) -> Result<()> {
+    files::enter(shares)?;
+    setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).context("locked memory")?;
+    setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES).context("open files")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("core size")
+}
+
+fn hello() -> Result<FromGuest> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("the release")?;
+    let cpus = thread::available_parallelism().context("processors")?;
+    let cpus = u32::try_from(cpus.get()).context("processors")?;
+    Ok(FromGuest::Hello { release: release.trim_end().to_owned(), cpus })
+}
+
+/// Reads ahead, so that a key is pressed while a scenario hangs. The end of the channel is the end of the host,
+/// and of everything: nobody is left to answer.
+fn listen(control: &mut impl io::Read, mut sysrq: Option<File>, messages: &Sender<ToGuest>) {
+    loop {
+        match wire::read(control) {
+            Ok(Some(ToGuest::Sysrq(key))) => press(sysrq.as_mut(), key),
+            Ok(Some(message)) => {
+                if messages.send(message).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => std::process::exit(0),
+            Err(error) => {
+                say(&format!("the host's message is garbled: {error}"));
+                std::process::exit(1);
+            }
+        }
+    }
+}
+
+/// The agent goes on where there is no such key: the host has other means.
+fn press(sysrq: Option<&mut File>, key: char) {
+    let Some(trigger) = sysrq else { return };
+    if let Err(error) = io::Write::write_all(trigger, key.to_string().as_bytes()) {
+        tracing::debug!("SysRq {key}: {error}");
+    }
+}
+
+fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
+    let mut executor = None;
+    for message in messages {
+        let answer = match message {
+            ToGuest::Setup(plan) => match target::set_up(&plan) {
+                Ok(new) => {
+                    executor = Some(new);
+                    FromGuest::Ready
+                }
+                Err(refusal) => FromGuest::Refused(refusal),
+            },
+            ToGuest::Run { number, run, scenario } => match &mut executor {
+                None => FromGuest::Failed { number, reason: "nothing is set up".into() },
+                Some(executor) => match executor.execute(run, &scenario) {
+                    Ok(history) => FromGuest::Done { number, history },
+                    Err(error) => FromGuest::Failed { number, reason: error.to_string() },
+                },
+            },
+            ToGuest::Exec(program) => FromGuest::Exited(program::run(&program)),
+            ToGuest::PowerOff => return Ok(()),
+            // the first is over, the other is the listener's
+            ToGuest::Share(_) | ToGuest::Sysrq(_) => continue,
+        };
+        // at once, and not in batches: the next scenario may be the last
+        wire::write(results, &answer).context("results")?;
+    }
+    Ok(())
+}
