@@ -43,11 +43,7 @@ pub fn scenario(seed: u64, number: u64) -> Scenario {
             break;
         };
         model.apply(endpoint, op);
-        steps.push(Step {
-            lane: lane(endpoint),
-            op,
-            expect: None,
-        });
+        steps.push(Step { lane: lane(endpoint), op, expect: None });
         at += 1;
         // an end is as good as what is tried after it
         if matches!(op, Op::Shutdown(_) | Op::Close | Op::Abort) && end - at < 3 && !extended {
@@ -58,12 +54,7 @@ pub fn scenario(seed: u64, number: u64) -> Scenario {
     Scenario {
         family: swarm.family,
         setup: swarm.setup,
-        lanes: LANES
-            .map(|(name, endpoint)| Lane {
-                name: name.to_owned(),
-                endpoint,
-            })
-            .to_vec(),
+        lanes: LANES.map(|(name, endpoint)| Lane { name: name.to_owned(), endpoint }).to_vec(),
         steps,
         ..Scenario::default()
     }

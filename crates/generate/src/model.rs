@@ -56,16 +56,9 @@ pub(crate) struct Model {
 impl Model {
     /// The pair just after the handshake.
     pub fn new(swarm: &Swarm) -> Model {
-        let flow = Flow {
-            room: ROOM,
-            ..Flow::default()
-        };
-        let mut model = Model {
-            flows: [flow; 2],
-            ends: [End::default(); 2],
-            progress: 0,
-            asked: 0,
-        };
+        let flow = Flow { room: ROOM, ..Flow::default() };
+        let mut model =
+            Model { flows: [flow; 2], ends: [End::default(); 2], progress: 0, asked: 0 };
         for setup in &swarm.setup {
             model.apply(setup.endpoint, Op::Set(setup.option));
         }
@@ -135,11 +128,7 @@ impl Model {
             Buffer::Mapped => len,
             Buffer::Unmapped | Buffer::Torn(_) => 0,
         };
-        let taken = if over {
-            0
-        } else {
-            readable.min(flow.room.saturating_sub(flow.pending))
-        };
+        let taken = if over { 0 } else { readable.min(flow.room.saturating_sub(flow.pending)) };
         flow.sent += taken;
         flow.pending += taken;
         flow.peak = flow.peak.max(flow.pending);

@@ -71,28 +71,17 @@ pub(crate) fn next(draw: &mut Draw, swarm: &Swarm, model: &Model) -> Option<(End
         if model.end(endpoint).closed && !closed_too {
             continue;
         }
-        let turn = Turn {
-            swarm,
-            model,
-            endpoint,
-        };
+        let turn = Turn { swarm, model, endpoint };
         for kind in KINDS {
             let weight = swarm
                 .kinds
                 .iter()
                 .find_map(|(name, weight)| (*name == kind.name).then_some(*weight));
-            choices.push((
-                (endpoint, kind.make),
-                weight.unwrap_or(0) * (kind.fit)(&turn),
-            ));
+            choices.push(((endpoint, kind.make), weight.unwrap_or(0) * (kind.fit)(&turn)));
         }
     }
     let (endpoint, make) = draw.weighted(&choices)?;
-    let turn = Turn {
-        swarm,
-        model,
-        endpoint,
-    };
+    let turn = Turn { swarm, model, endpoint };
     Some((endpoint, make(draw, &turn)))
 }
 
@@ -100,11 +89,7 @@ pub(crate) fn next(draw: &mut Draw, swarm: &Swarm, model: &Model) -> Option<(End
 const FAIR: u32 = 4;
 
 fn fit_send(turn: &Turn<'_>) -> u32 {
-    let Turn {
-        swarm,
-        model,
-        endpoint,
-    } = turn;
+    let Turn { swarm, model, endpoint } = turn;
     if model.output_over(*endpoint) {
         return 2;
     }
@@ -117,11 +102,7 @@ fn fit_send(turn: &Turn<'_>) -> u32 {
 }
 
 fn fit_recv(turn: &Turn<'_>) -> u32 {
-    let Turn {
-        swarm,
-        model,
-        endpoint,
-    } = turn;
+    let Turn { swarm, model, endpoint } = turn;
     let flow = model.inbound(*endpoint);
     if flow.urgent {
         return 10;
@@ -162,20 +143,10 @@ fn fit_teardown(turn: &Turn<'_>) -> u32 {
 }
 
 fn make_send(draw: &mut Draw, turn: &Turn<'_>) -> Op {
-    let Turn {
-        swarm,
-        model,
-        endpoint,
-    } = turn;
+    let Turn { swarm, model, endpoint } = turn;
     let odds = swarm.odds;
-    let size = if model.asked < swarm.budget {
-        draw.weighted(&swarm.send_sizes)
-    } else {
-        None
-    };
-    let wanted = size
-        .unwrap_or(Size::Small)
-        .draw(draw, model.outbound(*endpoint));
+    let size = if model.asked < swarm.budget { draw.weighted(&swarm.send_sizes) } else { None };
+    let wanted = size.unwrap_or(Size::Small).draw(draw, model.outbound(*endpoint));
     let left = swarm.budget.saturating_sub(model.asked);
     let len = if wanted > left && swarm.backlog == 0 {
         Size::Small.draw(draw, model.outbound(*endpoint))
@@ -188,25 +159,14 @@ fn make_send(draw: &mut Draw, turn: &Turn<'_>) -> Op {
     flags.set(SendFlags::MORE, draw.chance(odds.more));
     flags.set(SendFlags::NOSIGNAL, draw.chance(odds.nosignal));
     flags.set(SendFlags::OOB, draw.chance(odds.oob));
-    Op::Send {
-        len,
-        flags,
-        buffer: buffer(draw, odds.bad_buffer, len),
-    }
+    Op::Send { len, flags, buffer: buffer(draw, odds.bad_buffer, len) }
 }
 
 fn make_recv(draw: &mut Draw, turn: &Turn<'_>) -> Op {
-    let Turn {
-        swarm,
-        model,
-        endpoint,
-    } = turn;
+    let Turn { swarm, model, endpoint } = turn;
     let odds = swarm.odds;
     let flow = model.inbound(*endpoint);
-    let len = draw
-        .weighted(&swarm.recv_sizes)
-        .unwrap_or(Size::Pending)
-        .draw(draw, flow);
+    let len = draw.weighted(&swarm.recv_sizes).unwrap_or(Size::Pending).draw(draw, flow);
     let mut flags = RecvFlags::empty();
     let wait = !swarm.nonblocking[endpoint.index()];
     // asking for urgent data where there is none is as telling, but not often
@@ -216,11 +176,7 @@ fn make_recv(draw: &mut Draw, turn: &Turn<'_>) -> Op {
     flags.set(RecvFlags::TRUNC, draw.chance(odds.trunc));
     flags.set(RecvFlags::WAITALL, draw.chance(odds.waitall));
     flags.set(RecvFlags::OOB, draw.chance(urgent));
-    Op::Recv {
-        len,
-        flags,
-        buffer: buffer(draw, odds.bad_buffer, len),
-    }
+    Op::Recv { len, flags, buffer: buffer(draw, odds.bad_buffer, len) }
 }
 
 fn buffer(draw: &mut Draw, bad: u32, len: u32) -> Buffer {

@@ -62,14 +62,7 @@ impl Swarm {
         let draw = &mut Draw::new(seed, number, Part::Swarm);
         let nonblocking = [draw.chance(50), draw.chance(50)];
         let backlog = if draw.chance(25) {
-            draw.pick(&[
-                RING,
-                RING + 1,
-                RING + 4096,
-                2 * RING,
-                2 * RING + 1,
-                3 * RING,
-            ])
+            draw.pick(&[RING, RING + 1, RING + 4096, 2 * RING, 2 * RING + 1, 3 * RING])
         } else {
             0
         };
@@ -79,11 +72,7 @@ impl Swarm {
             draw.pick(&[1 << 10, 4 << 10, 16 << 10, 40 << 10])
         };
         Swarm {
-            family: if draw.chance(25) {
-                Family::V6
-            } else {
-                Family::V4
-            },
+            family: if draw.chance(25) { Family::V6 } else { Family::V4 },
             setup: setup(draw, nonblocking),
             nonblocking,
             steps: steps(draw),
@@ -133,13 +122,7 @@ fn send_sizes(draw: &mut Draw, backlog: u32) -> Vec<(Size, u32)> {
     let mut some = sizes(draw, |(size, send, _)| (size, send));
     if backlog > 0 {
         some.push((
-            draw.pick(&[
-                Size::Ring,
-                Size::NearRing,
-                Size::TwoRings,
-                Size::Page,
-                Size::Fill,
-            ]),
+            draw.pick(&[Size::Ring, Size::NearRing, Size::TwoRings, Size::Page, Size::Fill]),
             16,
         ));
     }

@@ -128,11 +128,9 @@ impl Census {
                 self.receives += 1;
                 self.fed += u32::from(pending > 0);
                 if pending > 1 {
-                    for (name, n) in [
-                        ("less", pending - 1),
-                        ("all", pending),
-                        ("more", pending + 1),
-                    ] {
+                    for (name, n) in
+                        [("less", pending - 1), ("all", pending), ("more", pending + 1)]
+                    {
                         if len == n {
                             self.count(format!("recv pending {name}"));
                         }

@@ -47,10 +47,7 @@ pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), WriteError> 
         }
         written
     };
-    attempt().map_err(|source| WriteError {
-        path: path.to_owned(),
-        source,
-    })
+    attempt().map_err(|source| WriteError { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -71,10 +68,7 @@ mod tests {
     fn a_failed_write_names_the_file_and_the_remedy() {
         // /dev/full answers every write with ENOSPC (full(4)); a directory below it cannot be made
         let error = write(Path::new("/dev/full/x"), "one").unwrap_err();
-        assert!(
-            error.to_string().starts_with("cannot write /dev/full/x: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot write /dev/full/x: "), "{error}");
         let full = WriteError {
             path: "out/x".into(),
             source: io::Error::from(io::ErrorKind::StorageFull),

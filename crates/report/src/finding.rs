@@ -22,21 +22,14 @@ impl FindingKey {
     /// The key of a violation.
     #[must_use]
     pub fn of(violation: &Violation) -> FindingKey {
-        FindingKey {
-            invariant: violation.invariant,
-            diagnosis: violation.diagnosis.clone(),
-        }
+        FindingKey { invariant: violation.invariant, diagnosis: violation.diagnosis.clone() }
     }
 
     /// Eight hexadecimal digits that stay the same from campaign to campaign.
     #[must_use]
     pub fn id(&self) -> String {
         let digest = Sha256::digest(format!("{}/{}", self.invariant, self.diagnosis));
-        digest
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The name of the finding's folder, `<invariant>-<8 hex>`.
@@ -74,10 +67,7 @@ impl TryFrom<String> for Reliability {
     fn try_from(text: String) -> Result<Self, String> {
         text.split_once('/')
             .and_then(|(hits, of)| {
-                Some(Reliability {
-                    hits: hits.parse().ok()?,
-                    of: of.parse().ok()?,
-                })
+                Some(Reliability { hits: hits.parse().ok()?, of: of.parse().ok()? })
             })
             .ok_or_else(|| format!("bad reliability {text:?}: write hits/replays"))
     }
@@ -136,18 +126,10 @@ impl Artifacts {
         finding: &Finding,
         context: &Context,
     ) -> Result<(), WriteError> {
-        write(
-            &folder.join("scenario.ring"),
-            scenario::text::print(&self.scenario),
-        )?;
-        write(
-            &folder.join("original.ring"),
-            scenario::text::print(&self.original),
-        )?;
-        let history = serde_json::to_string_pretty(&self.history).map_err(|e| WriteError {
-            path: folder.join("history.json"),
-            source: e.into(),
-        })?;
+        write(&folder.join("scenario.ring"), scenario::text::print(&self.scenario))?;
+        write(&folder.join("original.ring"), scenario::text::print(&self.original))?;
+        let history = serde_json::to_string_pretty(&self.history)
+            .map_err(|e| WriteError { path: folder.join("history.json"), source: e.into() })?;
         write(&folder.join("history.json"), history)?;
         write(&folder.join("console.log"), &self.console)?;
         for (at, scenario) in self.recent.iter().enumerate() {
@@ -164,22 +146,14 @@ mod tests {
 
     #[test_log::test]
     fn the_id_depends_on_rule_and_diagnosis_alone() {
-        let key = |invariant, diagnosis: &str| FindingKey {
-            invariant,
-            diagnosis: diagnosis.into(),
-        };
+        let key =
+            |invariant, diagnosis: &str| FindingKey { invariant, diagnosis: diagnosis.into() };
         let peek = key(Invariant::Peek, "eagain-with-bytes-deliverable");
         assert_eq!(peek.folder(), format!("peek-{}", peek.id()));
         assert_eq!(peek.id().len(), 8);
-        assert_eq!(
-            peek.id(),
-            key(Invariant::Peek, "eagain-with-bytes-deliverable").id()
-        );
+        assert_eq!(peek.id(), key(Invariant::Peek, "eagain-with-bytes-deliverable").id());
         assert_ne!(peek.id(), key(Invariant::Peek, "later-bytes-first").id());
-        assert_ne!(
-            peek.id(),
-            key(Invariant::Inq, "eagain-with-bytes-deliverable").id()
-        );
+        assert_ne!(peek.id(), key(Invariant::Inq, "eagain-with-bytes-deliverable").id());
     }
 
     #[test_log::test]
@@ -187,10 +161,7 @@ mod tests {
         let reliability = Reliability { hits: 9, of: 10 };
         let json = serde_json::to_string(&reliability).unwrap();
         assert_eq!(json, "\"9/10\"");
-        assert_eq!(
-            serde_json::from_str::<Reliability>(&json).unwrap(),
-            reliability
-        );
+        assert_eq!(serde_json::from_str::<Reliability>(&json).unwrap(), reliability);
         assert!(serde_json::from_str::<Reliability>("\"9\"").is_err());
     }
 }

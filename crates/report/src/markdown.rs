@@ -25,14 +25,7 @@ pub struct Context {
 /// Renders a finding.
 #[must_use]
 pub fn markdown(artifacts: &Artifacts, finding: &Finding, context: &Context) -> String {
-    let Artifacts {
-        violation,
-        scenario,
-        history,
-        console,
-        recent,
-        ..
-    } = artifacts;
+    let Artifacts { violation, scenario, history, console, recent, .. } = artifacts;
     let mut out = String::new();
     let _ = writeln!(out, "# {}: {}\n", violation.invariant, violation.diagnosis);
     let _ = writeln!(out, "{}\n", violation.evidence);
@@ -53,11 +46,8 @@ pub fn markdown(artifacts: &Artifacts, finding: &Finding, context: &Context) -> 
         }
     }
     let _ = writeln!(out, "\nReplay:\n");
-    let flags = if context.flags.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", context.flags)
-    };
+    let flags =
+        if context.flags.is_empty() { String::new() } else { format!(" {}", context.flags) };
     let _ = writeln!(out, "    ./sparring run scenario.ring{flags} --repeat 10\n");
     let _ = writeln!(out, "## Scenario\n\n```\n{}```\n", text::print(scenario));
     match history {

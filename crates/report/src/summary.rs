@@ -63,10 +63,8 @@ impl Summary {
     /// When the file cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), WriteError> {
         let path = directory.join("summary.json");
-        let json = serde_json::to_string_pretty(self).map_err(|e| WriteError {
-            path: path.clone(),
-            source: e.into(),
-        })?;
+        let json = serde_json::to_string_pretty(self)
+            .map_err(|e| WriteError { path: path.clone(), source: e.into() })?;
         write(&path, json + "\n")
     }
 

@@ -15,13 +15,8 @@ pub fn timeline(scenario: &Scenario, history: &History, marked: &[usize]) -> Str
         let mark = if marked.contains(&at) { "->" } else { "  " };
         let place = match record.at {
             At::Step(step) => {
-                let lane = scenario
-                    .steps
-                    .get(step as usize)
-                    .map(|s| usize::from(s.lane));
-                let name = lane
-                    .and_then(|lane| scenario.lanes.get(lane))
-                    .map(|l| l.name.as_str());
+                let lane = scenario.steps.get(step as usize).map(|s| usize::from(s.lane));
+                let name = lane.and_then(|lane| scenario.lanes.get(lane)).map(|l| l.name.as_str());
                 format!("{step:>3} {}", name.unwrap_or("?"))
             }
             At::Finale => format!("end {}", record.endpoint),
@@ -61,16 +56,8 @@ fn result(record: &Record) -> String {
 
 fn run(run: &Run) -> String {
     match run {
-        Run::Coded {
-            stream,
-            offset,
-            len,
-        } => {
-            format!(
-                "[lane {} bytes {offset}..{}]",
-                stream.lane,
-                offset + u64::from(*len)
-            )
+        Run::Coded { stream, offset, len } => {
+            format!("[lane {} bytes {offset}..{}]", stream.lane, offset + u64::from(*len))
         }
         Run::Raw(bytes) => format!("[{} bytes of no known origin]", bytes.len()),
     }

@@ -19,12 +19,8 @@ pub fn shrink<E>(
     budget: usize,
     shows: impl FnMut(&Scenario) -> Result<bool, E>,
 ) -> Result<Scenario, E> {
-    let mut search = Search {
-        best: original.clone(),
-        may_block: original.may_block(),
-        budget,
-        shows,
-    };
+    let mut search =
+        Search { best: original.clone(), may_block: original.may_block(), budget, shows };
     loop {
         let before = search.best.clone();
         search.leave_out_steps()?;
@@ -196,18 +192,13 @@ mod tests {
             expect: None,
         };
         let original = Scenario {
-            lanes: vec![Lane {
-                name: "c".into(),
-                endpoint: Endpoint::Client,
-            }],
+            lanes: vec![Lane { name: "c".into(), endpoint: Endpoint::Client }],
             steps: vec![send(5), send(70_000), send(9)],
             ..Scenario::default()
         };
         let small = shrink(&original, 1_000, sends_over(20_000)).unwrap();
         assert_eq!(small.steps.len(), 1);
-        let Op::Send { len, flags, .. } = small.steps[0].op else {
-            panic!("not a send")
-        };
+        let Op::Send { len, flags, .. } = small.steps[0].op else { panic!("not a send") };
         assert_eq!((len, flags), (70_000, SendFlags::DONTWAIT));
     }
 }

@@ -1,3 +1,54 @@
-//! HOST: the command line
+//! HOST: the command line.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod campaign;
+mod commands;
+mod exit;
+mod guest;
+mod interrupt;
+mod journal;
+mod progress;
+mod replay;
+mod runner;
+mod tally;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Fuzzes, replays and judges paired TCP sockets on a real kernel in a VM.
+///
+/// Exit codes: 0 pass, 1 violation (the kernel is at fault), 2 usage or bad input, 4 skip (the target
+/// cannot do it), 69 the harness or its environment failed.
+#[derive(Parser)]
+#[command(name = "sparring", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Fuzz(commands::fuzz::Args),
+    Run(commands::run::Args),
+    Kernel(commands::kernel::Args),
+    Test(commands::test::Args),
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("SPARRING_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    exit::finish(match Cli::parse().command {
+        Command::Fuzz(args) => commands::fuzz::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Kernel(args) => commands::kernel::run(&args),
+        Command::Test(args) => commands::test::run(&args),
+    })
+}

@@ -1,0 +1,6 @@
+//! One file per command.
+
+pub mod fuzz;
+pub mod kernel;
+pub mod run;
+pub mod test;

@@ -1,0 +1,151 @@
+//! `sparring run`: replay `.ring` files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use report::{FindingKey, Reliability};
+use scenario::payload::Key;
+use scenario::{History, Scenario, Verdict, Violation, text};
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::interrupt;
+use crate::replay::{Replay, Replayed};
+use crate::runner::Runner;
+use crate::target::TargetArgs;
+
+/// Replay .ring files and say what they show.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The scenarios
+    #[arg(required = true, value_name = "FILE.ring")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// How often to run each; prints in how many replays each violation came back
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the replays of one file showed.
+#[derive(Serialize)]
+struct Shown {
+    file: PathBuf,
+    replays: u32,
+    inconclusive: u32,
+    violations: Vec<Counted>,
+}
+
+/// One violation and how often it came.
+#[derive(Serialize)]
+struct Counted {
+    #[serde(flatten)]
+    violation: Violation,
+    reliability: Reliability,
+    #[serde(skip)]
+    history: Option<History>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Outcome, Failure> {
+    let interrupted = interrupt::flag()?;
+    // all files are read before the first machine boots: a bad one should not cost a boot
+    let scenarios =
+        args.files.iter().map(|file| read(file)).collect::<Result<Vec<Scenario>, Failure>>()?;
+    let target = args.target.resolve()?;
+    let scratch = tempfile::Builder::new()
+        .prefix("sparring-run-")
+        .tempdir()
+        .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+    let spec =
+        target.spec(Key::from_seed(0), scratch.path(), scratch.path().join("console.log"))?;
+    let mut replay = Replay::new(Runner::new(spec), target.contract);
+    let mut results = Vec::new();
+    for (file, scenario) in args.files.iter().zip(&scenarios) {
+        let shown = repeat(&mut replay, file, scenario, args.repeat, &interrupted)?;
+        if !args.json {
+            print(&shown, scenario);
+        }
+        results.push(shown);
+    }
+    replay.stop();
+    if args.json {
+        let json = serde_json::to_string_pretty(&results)
+            .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
+        println!("{json}");
+    }
+    Ok(if results.iter().any(|shown| !shown.violations.is_empty()) {
+        Outcome::Violation
+    } else if results.iter().any(|shown| shown.inconclusive > 0 || shown.replays < args.repeat) {
+        Outcome::Unfinished
+    } else {
+        Outcome::Pass
+    })
+}
+
+fn read(file: &Path) -> Result<Scenario, Failure> {
+    let bad = |why: String| Failure::BadInput(format!("{}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
+    text::parse(&text).map_err(|e| bad(e.to_string()))
+}
+
+fn repeat(
+    replay: &mut Replay,
+    file: &Path,
+    scenario: &Scenario,
+    times: u32,
+    interrupted: &AtomicBool,
+) -> Result<Shown, Failure> {
+    let mut shown =
+        Shown { file: file.to_owned(), replays: 0, inconclusive: 0, violations: Vec::new() };
+    for _ in 0..times {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        let (violations, history) = match replay.once(scenario)? {
+            Replayed::Judged(verdict, history) => {
+                shown.inconclusive += u32::from(matches!(verdict, Verdict::Inconclusive(_)));
+                (verdict.violations().to_vec(), Some(*history))
+            }
+            Replayed::Crashed(crash) => (vec![crash.violation], None),
+        };
+        shown.replays += 1;
+        for violation in violations {
+            let key = FindingKey::of(&violation);
+            match shown.violations.iter_mut().find(|c| FindingKey::of(&c.violation) == key) {
+                Some(counted) => counted.reliability.hits += 1,
+                None => shown.violations.push(Counted {
+                    violation,
+                    reliability: Reliability { hits: 1, of: 0 },
+                    history: history.clone(),
+                }),
+            }
+        }
+    }
+    for counted in &mut shown.violations {
+        counted.reliability.of = shown.replays;
+    }
+    Ok(shown)
+}
+
+fn print(shown: &Shown, scenario: &Scenario) {
+    let file = shown.file.display();
+    if shown.violations.is_empty() {
+        let passed = shown.replays - shown.inconclusive;
+        println!("{file}: pass {passed}/{}, inconclusive {}", shown.replays, shown.inconclusive);
+        return;
+    }
+    for counted in &shown.violations {
+        let Violation { invariant, diagnosis, evidence, record } = &counted.violation;
+        println!("{file}: violation {}: {invariant}: {diagnosis}", counted.reliability);
+        println!("  {evidence}");
+        if let Some(history) = &counted.history {
+            let marked: Vec<usize> = record.iter().copied().collect();
+            print!("{}", report::timeline(scenario, history, &marked));
+        }
+    }
+}

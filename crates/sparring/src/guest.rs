@@ -1,0 +1,118 @@
+//! A machine that was booted and set up for a kernel target.
+
+use std::time::{Duration, Instant};
+
+use scenario::history::Bounds;
+use vm::machine::{BootError, Event, Machine, MachineSpec};
+use vm::wire::{FromGuest, Plan, Refusal, ToGuest};
+
+use crate::exit::Failure;
+
+/// How long loading modules and BPF programs may take.
+const SETUP: Duration = Duration::from_secs(60);
+
+/// What to boot and how to set it up.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The machine.
+    pub machine: MachineSpec,
+    /// What the guest does before its first scenario.
+    pub plan: Plan,
+    /// Whether the kernel image was given by the user: one that does not boot is then bad input.
+    pub kernel_given: bool,
+}
+
+/// A machine that was booted and set up.
+pub struct Guest {
+    /// The machine.
+    pub machine: Machine,
+    /// `uname -r`
+    pub release: String,
+    /// Seconds from the start of QEMU until the agent answered.
+    pub boot_s: f64,
+}
+
+/// Time limits for scenarios: generous, because only what is broken reaches them.
+///
+/// Emulation is some ten times slower than the real machine, and a loaded host makes both slower still.
+#[must_use]
+pub fn bounds(accel: vm::accel::Accel) -> Bounds {
+    match accel {
+        vm::accel::Accel::Kvm => Bounds { call_ms: 5_000, drain_ms: 5_000, settle_ms: 250 },
+        vm::accel::Accel::Tcg => Bounds { call_ms: 10_000, drain_ms: 10_000, settle_ms: 500 },
+    }
+}
+
+impl Spec {
+    /// Boots and sets up.
+    ///
+    /// # Errors
+    /// [`Failure::Skip`] where the kernel lacks the kfunc, [`Failure::BadInput`] where it lacks BTF or a given
+    /// object does not load, [`Failure::Harness`] for the rest.
+    pub fn boot(&self) -> Result<Guest, Failure> {
+        let mut machine = Machine::boot(&self.machine).map_err(|e| self.boot_failure(&e))?;
+        let release = machine.hello().release.clone();
+        let boot_s = machine.hello().took.as_secs_f64();
+        machine
+            .send(&ToGuest::Setup(self.plan.clone()))
+            .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
+        let deadline = Instant::now() + SETUP;
+        loop {
+            match machine.next_event(deadline.saturating_duration_since(Instant::now())) {
+                Event::Message(FromGuest::Ready) => {
+                    return Ok(Guest { machine, release, boot_s });
+                }
+                Event::Message(FromGuest::Refused(refusal)) => return Err(refused(refusal)),
+                Event::Message(other) => {
+                    tracing::warn!(?other, "unexpected message while setting up")
+                }
+                Event::Splat(splat) => tracing::warn!("splat while setting up: {}", splat.headline),
+                Event::Ended(ending) => {
+                    return Err(Failure::Harness(format!(
+                        "the guest ended while it was set up: {ending:?}; see {}",
+                        self.machine.console_log.display()
+                    )));
+                }
+                Event::Timeout => {
+                    return Err(Failure::Harness(format!(
+                        "the guest did not finish its set-up within {} s; see {}",
+                        SETUP.as_secs(),
+                        self.machine.console_log.display()
+                    )));
+                }
+            }
+        }
+    }
+
+    fn boot_failure(&self, error: &BootError) -> Failure {
+        let kernels_fault = matches!(
+            error,
+            BootError::Start { .. }
+                | BootError::Panicked(_)
+                | BootError::Silent(_)
+                | BootError::NoHello { .. }
+                | BootError::Refused(_)
+                | BootError::Ended { .. }
+        );
+        if self.kernel_given && kernels_fault {
+            Failure::BadInput(format!("{} does not boot: {error}", self.machine.kernel.display()))
+        } else {
+            Failure::Harness(error.to_string())
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::NoKfunc(name) => Failure::Skip(format!(
+            "this kernel has no kfunc {name}: give a kernel, --series or --module that has it, or use --target plain"
+        )),
+        Refusal::NoBtf => Failure::BadInput(
+            "this kernel has no BTF, without which no kfunc can be called: build it with CONFIG_DEBUG_INFO_BTF=y"
+                .into(),
+        ),
+        Refusal::BadObject(why) => Failure::BadInput(format!("the pairing object does not load: {why}")),
+        Refusal::BadModule(why) => Failure::BadInput(format!("the module does not load: {why}")),
+        Refusal::Environment(why) => Failure::Harness(format!("the guest could not be set up: {why}")),
+    }
+}

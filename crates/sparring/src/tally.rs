@@ -1,0 +1,184 @@
+//! What a campaign has seen so far: counts, and findings told apart by what broke.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use report::{Artifacts, Context, Finding, FindingKey, Reliability, Summary, WriteError};
+use scenario::history::Pairing;
+use scenario::{History, Scenario, Verdict, Violation};
+
+use crate::runner::{Crash, Job};
+
+/// How many restart reasons are kept.
+const REASONS: usize = 20;
+
+/// A finding as it grows.
+pub struct Entry {
+    /// Its line in `summary.json`.
+    pub finding: Finding,
+    /// What its folder is made of.
+    pub artifacts: Artifacts,
+}
+
+/// Everything a campaign has seen.
+pub struct Tally {
+    /// Where the findings go.
+    out: PathBuf,
+    /// What reports say about the campaign.
+    pub context: Context,
+    started: Instant,
+    /// The numbers.
+    pub summary: Summary,
+    /// The findings.
+    pub entries: BTreeMap<FindingKey, Entry>,
+}
+
+impl Tally {
+    /// An empty tally; the campaign's clock starts now.
+    pub fn new(out: &Path, context: Context, summary: Summary) -> Tally {
+        Tally {
+            out: out.to_owned(),
+            context,
+            started: Instant::now(),
+            summary,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Counts a scenario that ran, and files what it violated. Gives the keys of new findings.
+    pub fn ran(
+        &mut self,
+        job: &Job,
+        history: &History,
+        verdict: &Verdict,
+        exempted: usize,
+    ) -> Result<Vec<FindingKey>, WriteError> {
+        self.summary.scenarios += 1;
+        self.summary.exempted += exempted as u64;
+        if history.pairing.is_paired() {
+            self.summary.paired += 1;
+        }
+        for traffic in &history.traffic {
+            let ring = if history.pairing == Pairing::NotAsked { 0 } else { traffic.ring() };
+            self.summary.ring_bytes += ring;
+            self.summary.tcp_bytes += traffic.accepted - ring;
+        }
+        if let Verdict::Inconclusive(doubt) = verdict {
+            self.summary.inconclusive += 1;
+            *self.summary.doubts.entry(doubt.to_string()).or_default() += 1;
+        }
+        let mut new = Vec::new();
+        for violation in verdict.violations() {
+            let artifacts = || Artifacts {
+                violation: violation.clone(),
+                scenario: job.scenario.clone(),
+                original: job.scenario.clone(),
+                history: Some(history.clone()),
+                console: String::new(),
+                recent: Vec::new(),
+            };
+            new.extend(self.file(violation, Some(job), artifacts)?);
+        }
+        Ok(new)
+    }
+
+    /// Files a crash. Gives its key if it is new.
+    pub fn crashed(&mut self, crash: &Crash) -> Result<Option<FindingKey>, WriteError> {
+        let artifacts = || {
+            let scenario =
+                crash.suspect.as_ref().map(|job| job.scenario.clone()).unwrap_or_default();
+            Artifacts {
+                violation: crash.violation.clone(),
+                original: scenario.clone(),
+                scenario,
+                history: None,
+                console: crash.console.clone(),
+                recent: crash.recent.iter().map(|job| job.scenario.clone()).collect(),
+            }
+        };
+        self.file(&crash.violation, crash.suspect.as_ref(), artifacts)
+    }
+
+    /// Counts a machine that was lost.
+    pub fn restarted(&mut self, reason: &str) {
+        self.summary.vm_restarts += 1;
+        if self.summary.restart_reasons.len() < REASONS {
+            self.summary.restart_reasons.push(reason.to_owned());
+        }
+    }
+
+    fn file(
+        &mut self,
+        violation: &Violation,
+        job: Option<&Job>,
+        artifacts: impl FnOnce() -> Artifacts,
+    ) -> Result<Option<FindingKey>, WriteError> {
+        let key = FindingKey::of(violation);
+        let number = job.map_or(0, |job| job.number);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.finding.count += 1;
+            entry.finding.first_scenario = entry.finding.first_scenario.min(number);
+            return Ok(None);
+        }
+        let artifacts = artifacts();
+        let finding = Finding {
+            invariant: key.invariant,
+            diagnosis: key.diagnosis.clone(),
+            id: key.id(),
+            count: 1,
+            first_scenario: number,
+            first_s: self.started.elapsed().as_secs_f64(),
+            ops_original: artifacts.original.steps.len(),
+            ops_shrunk: artifacts.scenario.steps.len(),
+            reliability: None,
+            path: PathBuf::from(key.folder()),
+        };
+        artifacts.save(&self.out.join(&finding.path), &finding, &self.context)?;
+        self.entries.insert(key.clone(), Entry { finding, artifacts });
+        Ok(Some(key))
+    }
+
+    /// Replaces a finding's scenario by a smaller one that shows the same violation.
+    pub fn shrunk(
+        &mut self,
+        key: &FindingKey,
+        scenario: Scenario,
+        shown: Option<(Violation, History)>,
+        reliability: Option<Reliability>,
+    ) -> Result<(), WriteError> {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return Ok(());
+        };
+        entry.finding.ops_shrunk = scenario.steps.len();
+        entry.finding.reliability = reliability;
+        entry.artifacts.scenario = scenario;
+        if let Some((violation, history)) = shown {
+            entry.artifacts.violation = violation;
+            entry.artifacts.history = Some(history);
+        }
+        entry.artifacts.save(&self.out.join(&entry.finding.path), &entry.finding, &self.context)
+    }
+
+    /// Starts the campaign's clock: boot and build are not its time.
+    pub fn start_clock(&mut self) {
+        self.started = Instant::now();
+    }
+
+    /// Reads the campaign's clock.
+    pub fn stop_clock(&mut self) {
+        self.summary.elapsed_s = self.started.elapsed().as_secs_f64();
+    }
+
+    /// Brings the summary up to date and writes it.
+    pub fn save(&mut self) -> Result<(), WriteError> {
+        let summary = &mut self.summary;
+        summary.findings = self.entries.values().map(|entry| entry.finding.clone()).collect();
+        summary.findings.sort_by(|a, b| a.first_s.total_cmp(&b.first_s));
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+        if summary.elapsed_s > 0.0 {
+            summary.scenarios_per_s = summary.scenarios as f64 / summary.elapsed_s;
+        }
+        summary.save(&self.out)
+    }
+}

@@ -1,0 +1,352 @@
+//! The kernel target: which kernel, which modules, which pairing. A target is data made from flags.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use judge::Contract;
+use scenario::Invariant;
+use scenario::payload::Key;
+use vm::accel::Accel;
+use vm::kernel::{self, Cache, Flavour};
+use vm::machine::MachineSpec;
+use vm::wire::{Module, Pairing, Plan};
+
+use crate::exit::Failure;
+use crate::guest::{self, Spec};
+use crate::progress::BuildProgress;
+
+/// Targets that have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Named {
+    /// Plain TCP on the chosen kernel: nothing is attached.
+    Plain,
+    /// TCP sockets that our program puts into a SOCKHASH and does not pair.
+    PlainInSockhash,
+}
+
+/// Flags that make a kernel target.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Kernel target")]
+pub struct TargetArgs {
+    /// A target by name [default: plain, or our pairing program where a kernel, series or module is given]
+    #[arg(long)]
+    pub target: Option<Named>,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// A built kernel instead of one of ours
+    #[arg(long, value_name = "BZIMAGE", conflicts_with_all = ["tree", "series", "flavour"])]
+    pub kernel: Option<PathBuf>,
+    /// A module to load, with its parameters
+    #[arg(long, value_name = "KO[:k=v,...]")]
+    pub module: Vec<String>,
+    /// A sock_ops object that pairs, instead of ours
+    #[arg(long, value_name = "OBJ.bpf.o")]
+    pub pairing: Option<PathBuf>,
+    /// The contract to judge by
+    #[arg(long, default_value = "tcp", value_name = "tcp|rfc-v1")]
+    pub contract: String,
+    /// An invariant that may be broken in this run
+    #[arg(long, value_name = "ID")]
+    pub allow: Vec<Invariant>,
+}
+
+/// Flags that choose the source a kernel is built from.
+#[derive(Args, Clone, Debug)]
+pub struct SourceArgs {
+    /// A kernel tree; it is never written to [default: Debian's packaged source]
+    #[arg(long, value_name = "DIR")]
+    pub tree: Option<PathBuf>,
+    /// A patch series to apply to the source
+    #[arg(long, value_name = "MBOX")]
+    pub series: Option<PathBuf>,
+    /// What the kernel is built to see
+    #[arg(long, default_value = "kcov", value_name = "kcov|kasan|kcsan|fast")]
+    pub flavour: Flavour,
+}
+
+impl SourceArgs {
+    /// The kernel that the flags ask for.
+    pub fn request(&self) -> kernel::Request {
+        kernel::Request {
+            tree: self.tree.clone(),
+            series: self.series.clone(),
+            flavour: self.flavour,
+        }
+    }
+}
+
+/// A kernel target with everything found, built and checked.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// For people: what it is.
+    pub name: String,
+    /// The flags that make it, for a replay.
+    pub flags: String,
+    /// Its kernel image.
+    pub bzimage: PathBuf,
+    /// Whether the user gave the image.
+    pub kernel_given: bool,
+    /// The modules to load.
+    pub modules: Vec<Module>,
+    /// The program to attach.
+    pub pairing: Pairing,
+    /// The contract to judge by.
+    pub contract: Contract,
+    /// The contract's name, with what was allowed in addition.
+    pub contract_name: String,
+    /// How VMs run on this machine.
+    pub accel: Accel,
+}
+
+impl TargetArgs {
+    /// Finds and, where needed, builds what the flags ask for.
+    ///
+    /// # Errors
+    /// [`Failure::BadInput`] for what the user gave and cannot be used, else [`Failure::Harness`].
+    pub fn resolve(&self) -> Result<Target, Failure> {
+        let modules = self.module.iter().map(|m| module(m)).collect::<Result<Vec<_>, _>>()?;
+        let pairing = self.pairing()?;
+        let contract = self.contract()?;
+        let cache = Cache::open().map_err(kernel_failure)?;
+        let bzimage = match &self.kernel {
+            Some(path) => existing(path, "--kernel")?,
+            None => {
+                let progress = BuildProgress::new();
+                kernel::build(&self.source.request(), &cache, &progress)
+                    .map_err(kernel_failure)?
+                    .bzimage
+            }
+        };
+        let accel = vm::accel::decide(cache.root());
+        let name = self.name(&pairing);
+        Ok(Target {
+            name,
+            flags: self.flags(),
+            bzimage,
+            kernel_given: self.kernel.is_some(),
+            modules,
+            pairing,
+            contract,
+            contract_name: self.contract_name(),
+            accel,
+        })
+    }
+
+    fn pairing(&self) -> Result<Pairing, Failure> {
+        if let Some(object) = &self.pairing {
+            return Ok(Pairing::Object(existing(object, "--pairing")?));
+        }
+        let made_from_parts = self.kernel.is_some()
+            || self.source.series.is_some()
+            || self.source.tree.is_some()
+            || !self.module.is_empty();
+        Ok(match self.target {
+            Some(Named::Plain) => Pairing::None,
+            Some(Named::PlainInSockhash) => Pairing::Sockhash,
+            None if made_from_parts => Pairing::Ours,
+            None => Pairing::None,
+        })
+    }
+
+    fn contract(&self) -> Result<Contract, Failure> {
+        let contract =
+            Contract::by_name(&self.contract).map_err(|e| Failure::BadInput(e.to_string()))?;
+        Ok(self.allow.iter().fold(contract, |contract, invariant| contract.allow(*invariant)))
+    }
+
+    /// The contract's name, with what was allowed in addition.
+    fn contract_name(&self) -> String {
+        let allowed: String = self.allow.iter().map(|id| format!(" --allow {id}")).collect();
+        format!("{}{allowed}", self.contract)
+    }
+
+    fn name(&self, pairing: &Pairing) -> String {
+        let mut name = match pairing {
+            Pairing::None => "plain".to_owned(),
+            Pairing::Sockhash => "plain-in-sockhash".to_owned(),
+            Pairing::Ours => "paired".to_owned(),
+            Pairing::Object(path) => format!("paired by {}", file_name(path)),
+        };
+        let parts = [
+            ("kernel", self.kernel.as_deref()),
+            ("tree", self.source.tree.as_deref()),
+            ("series", self.source.series.as_deref()),
+        ];
+        for (what, path) in parts {
+            if let Some(path) = path {
+                name += &format!(", {what} {}", file_name(path));
+            }
+        }
+        for module in &self.module {
+            name += &format!(", module {}", file_name(Path::new(module)));
+        }
+        name
+    }
+
+    /// The flags again, as a shell would take them.
+    fn flags(&self) -> String {
+        let mut flags = Vec::new();
+        let mut add = |flag: &str, value: String| flags.push(format!("{flag} {}", quoted(&value)));
+        if let Some(target) = self.target.and_then(|t| t.to_possible_value()) {
+            add("--target", target.get_name().to_owned());
+        }
+        let paths = [
+            ("--tree", &self.source.tree),
+            ("--series", &self.source.series),
+            ("--kernel", &self.kernel),
+            ("--pairing", &self.pairing),
+        ];
+        for (flag, path) in paths {
+            if let Some(path) = path {
+                add(flag, path.display().to_string());
+            }
+        }
+        for module in &self.module {
+            add("--module", module.clone());
+        }
+        if self.source.flavour != Flavour::default() {
+            add("--flavour", self.source.flavour.to_string());
+        }
+        if self.contract != "tcp" {
+            add("--contract", self.contract.clone());
+        }
+        for invariant in &self.allow {
+            add("--allow", invariant.to_string());
+        }
+        flags.join(" ")
+    }
+}
+
+impl Target {
+    /// What to boot for this target: one machine with one processor, its console kept in `console_log`.
+    pub fn spec(&self, key: Key, out: &Path, console_log: PathBuf) -> Result<Spec, Failure> {
+        let plan = Plan {
+            modules: self.modules.clone(),
+            pairing: self.pairing.clone(),
+            key,
+            bounds: guest::bounds(self.accel),
+        };
+        let machine = MachineSpec {
+            kernel: self.bzimage.clone(),
+            agent: agent()?,
+            accel: self.accel,
+            vcpus: 1,
+            memory_mib: 512,
+            writable: vec![out.to_owned()],
+            cwd: std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?,
+            console_log,
+            journal: None,
+            boot_limit: boot_limit(self.accel),
+            append: Vec::new(),
+        };
+        Ok(Spec { machine, plan, kernel_given: self.kernel_given })
+    }
+}
+
+/// How long a guest may take to boot; some ten times what it takes on an idle machine.
+fn boot_limit(accel: Accel) -> Duration {
+    match accel {
+        Accel::Kvm => Duration::from_secs(30),
+        Accel::Tcg => Duration::from_secs(60),
+    }
+}
+
+/// The guest's program, which is built beside this one.
+fn agent() -> Result<PathBuf, Failure> {
+    let exe = std::env::current_exe().map_err(|e| Failure::Harness(e.to_string()))?;
+    let agent = exe.with_file_name("sparring-agent");
+    if agent.exists() {
+        Ok(agent)
+    } else {
+        Err(Failure::Harness(format!(
+            "no {}: build it with `cargo build -p agent`, or start through ./sparring",
+            agent.display()
+        )))
+    }
+}
+
+fn module(text: &str) -> Result<Module, Failure> {
+    let (path, parameters) = text.split_once(':').unwrap_or((text, ""));
+    Ok(Module {
+        path: existing(Path::new(path), "--module")?,
+        parameters: parameters.replace(',', " "),
+    })
+}
+
+fn existing(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    let found = path.canonicalize().map_err(|e| {
+        Failure::BadInput(format!("{flag} {}: {e}; give an existing file", path.display()))
+    })?;
+    if !found.is_file() {
+        return Err(Failure::BadInput(format!("{flag} {}: not a file", path.display())));
+    }
+    Ok(found)
+}
+
+/// Sorts a kernel error into the exit codes.
+pub fn kernel_failure(error: kernel::KernelError) -> Failure {
+    if error.is_bad_input() {
+        Failure::BadInput(error.to_string())
+    } else {
+        Failure::Harness(error.to_string())
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !value.is_empty() && value.chars().all(plain) {
+        value.to_owned()
+    } else {
+        format!("'{}'", value.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        target: TargetArgs,
+    }
+
+    fn parse(line: &str) -> TargetArgs {
+        Line::parse_from(format!("x {line}").split_whitespace()).target
+    }
+
+    #[test_log::test]
+    fn what_pairs_depends_on_what_is_given() {
+        assert_eq!(parse("").pairing().unwrap(), Pairing::None);
+        assert_eq!(parse("--series a.mbox").pairing().unwrap(), Pairing::Ours);
+        assert_eq!(parse("--module a.ko:x=1").pairing().unwrap(), Pairing::Ours);
+        assert_eq!(parse("--target plain --series a.mbox").pairing().unwrap(), Pairing::None);
+        assert_eq!(parse("--target plain-in-sockhash").pairing().unwrap(), Pairing::Sockhash);
+    }
+
+    #[test_log::test]
+    fn the_flags_of_a_target_make_it_again() {
+        for line in [
+            "",
+            "--target plain --series a.mbox --contract rfc-v1 --allow peek --allow inq",
+            "--module a.ko:x=1,y=2 --flavour kasan",
+        ] {
+            assert_eq!(parse(line).flags(), line);
+        }
+        assert_eq!(quoted("it's a file"), r"'it'\''s a file'");
+    }
+
+    #[test_log::test]
+    fn a_missing_file_is_bad_input() {
+        let error = parse("--pairing /nowhere.bpf.o").pairing().unwrap_err();
+        assert_eq!(error.code(), 2);
+        assert!(error.to_string().starts_with("--pairing /nowhere.bpf.o: "), "{error}");
+    }
+}

@@ -1,0 +1,35 @@
+//! The command line against real guests: verdicts, exit codes, and what is left after an accident.
+//!
+//! Run by `./sparring test`, which sets `SPARRING_VM_TESTS`; without it everything is skipped.
+
+#![forbid(unsafe_code)]
+
+mod accidents;
+mod bad_input;
+mod cli;
+mod verdicts;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+type Test = fn() -> Result<(), Failed>;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let skip_all = std::env::var_os("SPARRING_VM_TESTS").is_none();
+    if skip_all {
+        eprintln!("selftests are skipped: ./sparring test runs them");
+    }
+    let series = cli::series();
+    if series.is_none() {
+        eprintln!("tests that need the series are skipped: no ../shared/series/rfc-v1.mbox");
+    }
+    let trial = |needs_series: bool| {
+        let skip = skip_all || needs_series && series.is_none();
+        move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
+    };
+    let plain = [verdicts::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
+    let with_series = [verdicts::SERIES, bad_input::SERIES].concat();
+    let trials =
+        plain.iter().map(trial(false)).chain(with_series.iter().map(trial(true))).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}

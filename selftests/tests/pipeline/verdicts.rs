@@ -1,0 +1,98 @@
+//! Campaigns and replays come to the right verdict.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::Failed;
+
+use crate::Test;
+use crate::cli::{check, expect, number, root, series, sparring, summary};
+
+/// On plain TCP.
+pub const PLAIN: &[(&str, Test)] = &[
+    ("plain_tcp_keeps_the_contract", plain_tcp_keeps_the_contract),
+    ("plain_tcp_in_a_sockhash_keeps_the_contract", plain_tcp_in_a_sockhash_keeps_the_contract),
+    ("the_seeds_pass_on_plain_tcp", the_seeds_pass_on_plain_tcp),
+    ("canary_a_wrong_expectation_fails", canary_a_wrong_expectation_fails),
+];
+
+/// On the series kernel.
+pub const SERIES: &[(&str, Test)] =
+    &[("the_series_breaks_the_contract_and_replays_show_it", the_series_breaks_the_contract)];
+
+fn clean(target: &str, scenarios: &str) -> Result<(), Failed> {
+    let out = tempfile::tempdir()?;
+    let flags = ["fuzz", "--target", target, "--seed", "1", "--scenarios", scenarios, "--out"];
+    expect(0, sparring().args(flags).arg(out.path()))?;
+    let summary = summary(out.path())?;
+    check(number(&summary, "scenarios")? == scenarios.parse::<f64>()?, &summary)?;
+    check(summary["findings"].as_array().is_some_and(Vec::is_empty), &summary)?;
+    check(number(&summary, "inconclusive")? < 0.01 * scenarios.parse::<f64>()?, &summary)?;
+    check(number(&summary, "ring_bytes")? == 0.0, &summary)?;
+    check(number(&summary, "tcp_bytes")? > 0.0, &summary)
+}
+
+fn plain_tcp_keeps_the_contract() -> Result<(), Failed> {
+    clean("plain", "3000")
+}
+
+fn plain_tcp_in_a_sockhash_keeps_the_contract() -> Result<(), Failed> {
+    clean("plain-in-sockhash", "2000")
+}
+
+fn the_seeds_pass_on_plain_tcp() -> Result<(), Failed> {
+    let mut seeds: Vec<_> = fs::read_dir(root().join("corpus/seeds"))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ring"))
+        .collect();
+    seeds.sort();
+    check(!seeds.is_empty(), "no seeds")?;
+    expect(0, sparring().args(["run", "--target", "plain", "--repeat", "3"]).args(seeds))?;
+    Ok(())
+}
+
+/// The pipeline can fail: what is expected here is not what TCP does.
+fn canary_a_wrong_expectation_fails() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("canary.ring");
+    fs::write(
+        &file,
+        "ring 1\ntopology loopback\nfamily v4\nlane c client\nlane s server\n\
+         c: send 10 dontwait\ns: recv 100 dontwait -> 11\nend\n",
+    )?;
+    let output = expect(1, sparring().args(["run", "--target", "plain"]).arg(&file))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(said.contains("violation 1/1: recv-result: differs-from-expected"), said)
+}
+
+fn the_series_breaks_the_contract() -> Result<(), Failed> {
+    let series = series().ok_or("no series")?;
+    let out = tempfile::tempdir()?;
+    let flags = ["fuzz", "--time", "40s", "--seed", "1", "--out"];
+    expect(1, sparring().args(flags).arg(out.path()).arg("--series").arg(&series))?;
+    let summary = summary(out.path())?;
+    check(number(&summary, "ring_bytes")? > 0.0, &summary)?;
+    check(number(&summary, "tcp_bytes")? > 0.0, &summary)?;
+    let findings = summary["findings"].as_array().ok_or("no findings")?;
+    let mut invariants: Vec<_> = findings.iter().map(|f| f["invariant"].to_string()).collect();
+    invariants.sort();
+    invariants.dedup();
+    check(invariants.len() >= 5, format!("only {invariants:?} were found broken"))?;
+    // one finding again, as a reviewer would; the campaign itself has replayed each
+    let folder = findings[0]["path"].as_str().ok_or("no path")?;
+    let file = out.path().join(folder).join("scenario.ring");
+    replays_show_it(&file, &series)?;
+    for finding in findings {
+        check(finding["reliability"] == "10/10", format!("not reliable: {finding}"))?;
+    }
+    Ok(())
+}
+
+fn replays_show_it(file: &Path, series: &Path) -> Result<(), Failed> {
+    let mut run = sparring();
+    run.arg("run").arg(file).arg("--series").arg(series).args(["--repeat", "10"]);
+    let output = expect(1, &mut run)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    check(said.contains("violation 10/10: "), said)
+}
