@@ -25,11 +25,10 @@ const SYSCTLS: &[Sysctl] = &[
     // Every scenario takes a port. The more there are, the longer it takes until a 4-tuple comes again, so that
     // a late effect of a scenario does not hit the next one. `inet_hash_connect` wants ends of different parity.
     Sysctl { name: "ip_local_port_range", value: "1024 65535", optional: false },
-    // The finale ends most connections in order, so the socket that closed first would leave a TIME_WAIT entry
-    // for a minute: at hundreds of scenarios per second that is most of the ports and megabytes of slab, which
-    // would blur the memory baseline. Without a bucket the connection is simply over (`tcp_time_wait`); its last
-    // ACK has been sent by then, and `lo` loses none.
-    Sysctl { name: "tcp_max_tw_buckets", value: "0", optional: false },
+    // A scenario that closes both sides in order leaves a TIME_WAIT entry for a minute: at hundreds of scenarios
+    // per second some ten thousand of them. There must be room, because with a full table plain TCP forgets the
+    // connection at once and answers the peer's late FIN with a reset (`tcp_time_wait`).
+    Sysctl { name: "tcp_max_tw_buckets", value: "65536", optional: false },
     // The delayed ACK is at most this minus a tick (`tcp_delack_max`): with the default of 200 ms it would be 40,
     // for which Nagle holds back small segments and SIOCOUTQ stays above 0. Microseconds. Since Linux 6.11.
     Sysctl { name: "tcp_rto_min_us", value: "5000", optional: true },

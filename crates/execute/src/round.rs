@@ -109,7 +109,9 @@ impl<'a> Round<'a> {
     /// Issues one op.
     pub(crate) fn issue(&mut self, at: At, endpoint: Endpoint, op: Op) -> Record {
         let peer_outq = match op {
-            Op::Recv { .. } | Op::Poll | Op::Inq => self.peer_outq(endpoint),
+            Op::Recv { .. } | Op::Poll | Op::Inq | Op::Close | Op::Abort => {
+                self.peer_outq(endpoint)
+            }
             _ => None,
         };
         let call_ns = self.now();

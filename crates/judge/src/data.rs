@@ -25,6 +25,8 @@ enum Place {
     Here(u64),
     /// In another stream.
     Foreign(&'static str, String),
+    /// Too short to tell where, but its value occurs among the bytes that are still to come.
+    Later,
     /// Nowhere.
     Nowhere,
 }
@@ -37,8 +39,9 @@ pub(crate) fn take(stream: &mut Stream, other: Other, data: &[Run], record: usiz
     let mut faults = Vec::new();
     let recent = std::mem::take(&mut stream.recent);
     let window = stream.window(stream.at, stream.slack);
-    if let Some(bytes) = in_one_piece(stream, &window, data) {
+    if let Some((bytes, slack)) = in_one_piece(stream, &window, data) {
         put(stream, &window, bytes, &recent, record, &mut faults);
+        stream.slack = slack;
         return faults;
     }
     for (n, run) in data.iter().enumerate() {
@@ -54,6 +57,16 @@ pub(crate) fn take(stream: &mut Stream, other: Other, data: &[Run], record: usiz
             Place::Foreign(diagnosis, what) => {
                 let detail = format!("{len} bytes are {what}");
                 faults.push(fault(Invariant::CrossTalk, diagnosis, detail));
+                stream.alien += len;
+                stream.broken = true;
+            }
+            Place::Later => {
+                let detail = format!(
+                    "{len} bytes where offset {} of the stream belongs fit only later ones: {}",
+                    stream.at,
+                    head(run)
+                );
+                faults.push(fault(Invariant::Order, "later-bytes-first", detail));
                 stream.alien += len;
                 stream.broken = true;
             }
@@ -156,7 +169,7 @@ fn seen_before(stream: &mut Stream, bytes: &Range<u64>, recent: &Recent) -> Faul
 pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, Fault> {
     let (mut at, mut slack) = (stream.at, stream.slack);
     let window = stream.window(at, slack);
-    if let Some(bytes) = in_one_piece(stream, &window, data) {
+    if let Some((bytes, _)) = in_one_piece(stream, &window, data) {
         return Ok(bytes.end);
     }
     for (n, run) in data.iter().enumerate() {
@@ -170,6 +183,13 @@ pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, F
             Place::Foreign(diagnosis, what) => {
                 let detail = format!("{len} peeked bytes are {what}");
                 return Err(fault(Invariant::CrossTalk, diagnosis, detail));
+            }
+            Place::Later => {
+                let detail = format!(
+                    "{len} peeked bytes where offset {at} belongs fit only later ones: {}",
+                    head(run)
+                );
+                return Err(fault(Invariant::Peek, "later-bytes-first", detail));
             }
             Place::Nowhere => {
                 let detail = format!("{len} peeked bytes are of no stream: {}", head(run));
@@ -201,8 +221,9 @@ pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, F
 /// Where the data continues the stream, if it does so as a whole from one of several possible places.
 ///
 /// The executor knew of one place only. Where the urgent byte was skipped, one byte in 256 looks like it
-/// all the same, and what follows no longer fits.
-fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<Range<u64>> {
+/// all the same, and what follows no longer fits. Where the data fits several places, gives the first of them, and
+/// how much further on the last one is.
+fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<(Range<u64>, u64)> {
     let places = window.start..window.end + u64::from(stream.fuzzy);
     if places.end - places.start < 2 {
         return None;
@@ -219,10 +240,12 @@ fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<Ra
         }
     }
     let len = bytes.len() as u64;
-    places
+    let mut fitting = places
         .filter(|from| from + len <= stream.accepted)
-        .find(|&from| payload::matching(stream.key, stream.source, from, &bytes) == bytes.len())
-        .map(|from| from..from + len)
+        .filter(|&from| payload::matching(stream.key, stream.source, from, &bytes) == bytes.len());
+    let first = fitting.next()?;
+    let last = fitting.last().unwrap_or(first);
+    Some((first..first + len, last - first))
 }
 
 /// Finds out where a run belongs.
@@ -282,10 +305,11 @@ fn place_raw(
     if let Some(&from) = guesses.iter().find(|&&from| fits(from)) {
         return Place::Here(from);
     }
-    if bytes.len() < TELLING {
-        return Place::Nowhere;
-    }
     let found = payload::find(stream.key, stream.source, stream.accepted, bytes);
+    if bytes.len() < TELLING {
+        let is_later = found.iter().any(|&from| from >= window.end);
+        return if is_later { Place::Later } else { Place::Nowhere };
+    }
     let nearest = found.iter().find(|&&from| from >= window.start).or(found.last());
     if let Some(&from) = nearest {
         return Place::Here(from);

@@ -123,7 +123,7 @@ pub struct Record {
     /// The same just after it.
     pub return_ns: u64,
     /// `SIOCOUTQ` of the *other* endpoint just before the call: bytes that it sent and that were not yet
-    /// acknowledged. `None` where that endpoint was closed or the op does not look at received bytes.
+    /// acknowledged. `None` where that endpoint was closed or what the op does does not depend on them.
     pub peer_outq: Option<u32>,
     /// What came back.
     pub outcome: Outcome,

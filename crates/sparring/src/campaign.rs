@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use report::{Context, FindingKey, Summary};
 use scenario::payload::Key;
-use scenario::{Scenario, Verdict};
+use scenario::Verdict;
 
 use crate::exit::{Failure, Outcome};
 use crate::journal::Journal;
 use crate::progress::Bar;
-use crate::replay::{self, Replay};
+use crate::replay::{Effort, Replay};
 use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -300,13 +300,14 @@ impl Shared<'_> {
         key: &FindingKey,
         interrupted: &AtomicBool,
     ) -> Result<(), Failure> {
-        let original: Scenario = match self.lock().entries.get(key) {
-            Some(entry) => entry.artifacts.original.clone(),
+        let originals = match self.lock().entries.get(key) {
+            Some(entry) => entry.shown_by.clone(),
             None => return Ok(()),
         };
-        let effort = replay::Effort::for_finding(key);
-        let confirmed = replay.confirm(key, &original, effort, interrupted)?;
-        self.lock().shrunk(key, confirmed.scenario, confirmed.shown, confirmed.reliability)?;
+        let effort = Effort::for_finding(key);
+        if let Some(confirmed) = replay.confirm(key, &originals, effort, interrupted)? {
+            self.lock().shrunk(key, confirmed.scenario, confirmed.shown, confirmed.reliability)?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,10 @@ use scenario::{History, Invariant, Scenario, Verdict, Violation};
 use crate::exit::Failure;
 use crate::runner::{Crash, Event, Job, Runner};
 
+/// How often in a row a smaller scenario must show the violation to be preferred: one that does so by luck would
+/// be smaller and useless.
+const STRICTNESS: u32 = 3;
+
 /// How much work a finding is worth.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -105,22 +109,59 @@ impl Replay {
         }
     }
 
-    /// Shrinks the scenario of a finding and measures how reliably it comes back.
+    /// Shrinks a scenario that shows a finding and measures how reliably it comes back.
+    ///
+    /// Of several scenarios that show it, the first that comes back every time is taken, or else the most
+    /// reliable one: a reproducer that works now and then is worth little.
     pub fn confirm(
         &mut self,
         key: &FindingKey,
-        original: &Scenario,
+        originals: &[Scenario],
         effort: Effort,
         interrupted: &AtomicBool,
-    ) -> Result<Confirmed, Failure> {
-        let scenario = shrink::shrink(original, effort.candidates, |candidate| {
-            if interrupted.load(Ordering::Relaxed) {
+    ) -> Result<Option<Confirmed>, Failure> {
+        let mut best: Option<Confirmed> = None;
+        for original in originals {
+            let scenario = shrink::shrink(original, effort.candidates, |candidate| {
+                self.shows_every_time(key, candidate, STRICTNESS, interrupted)
+            })?;
+            let confirmed = self.measure(key, scenario, effort.replays, interrupted)?;
+            let hits = |confirmed: &Confirmed| confirmed.reliability.map_or(0, |r| r.hits);
+            let is_sure = hits(&confirmed) == effort.replays;
+            if best.as_ref().is_none_or(|best| hits(&confirmed) > hits(best)) {
+                best = Some(confirmed);
+            }
+            if is_sure || interrupted.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    fn shows_every_time(
+        &mut self,
+        key: &FindingKey,
+        scenario: &Scenario,
+        times: u32,
+        interrupted: &AtomicBool,
+    ) -> Result<bool, Failure> {
+        for _ in 0..times {
+            if interrupted.load(Ordering::Relaxed) || self.once(scenario)?.shown(key).is_none() {
                 return Ok(false);
             }
-            Ok::<_, Failure>(self.once(candidate)?.shown(key).is_some())
-        })?;
+        }
+        Ok(true)
+    }
+
+    fn measure(
+        &mut self,
+        key: &FindingKey,
+        scenario: Scenario,
+        replays: u32,
+        interrupted: &AtomicBool,
+    ) -> Result<Confirmed, Failure> {
         let mut confirmed = Confirmed { scenario, shown: None, reliability: None };
-        for of in 1..=effort.replays {
+        for of in 1..=replays {
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }

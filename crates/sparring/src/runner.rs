@@ -18,6 +18,9 @@ use crate::guest::{self, Guest};
 const WINDOW: usize = 16;
 /// Finished scenarios that are kept, because the one under way when the kernel dies may not be the guilty one.
 const RECENT: usize = 16;
+/// Scenarios after which a machine is replaced, so that a kernel that leaks a little each time (the RFC kernel:
+/// 40 KiB) does not run out of memory.
+const RETIRE_AFTER: u64 = 20_000;
 /// How long a guest may stay silent with scenarios under way: several times what the longest legal scenario
 /// takes (see [`scenario::history::Bounds`]).
 const SILENCE: Duration = Duration::from_secs(60);
@@ -70,8 +73,10 @@ pub struct Runner {
     /// To be run (again) before anything new.
     waiting: VecDeque<Job>,
     recent: VecDeque<Job>,
-    /// The kernel has complained: finish what is under way, then start a fresh machine.
-    tainted: bool,
+    /// The kernel has complained, or has run long enough: finish what is under way, then start a fresh machine.
+    retiring: bool,
+    /// Scenarios that this machine has run.
+    ran: u64,
     losses: u32,
     next_run: u16,
     last_news: Instant,
@@ -92,7 +97,8 @@ impl Runner {
             under_way: VecDeque::new(),
             waiting: VecDeque::new(),
             recent: VecDeque::new(),
-            tainted: false,
+            retiring: false,
+            ran: 0,
             losses: 0,
             next_run: 0,
             last_news: Instant::now(),
@@ -146,7 +152,7 @@ impl Runner {
                     }
                 }
                 MachineEvent::Splat(splat) => {
-                    self.tainted = true;
+                    self.retiring = true;
                     let evidence = "the kernel complained on its console".to_owned();
                     let violation = crash(Invariant::Splat, splat.headline, evidence);
                     return Ok(self.crash(violation, splat.text));
@@ -167,7 +173,7 @@ impl Runner {
 
     /// Boots where there is no machine, and hands it what waits.
     fn supply(&mut self) -> Result<(), Failure> {
-        if self.tainted && self.under_way.is_empty() {
+        if self.retiring && self.under_way.is_empty() {
             self.discard_machine();
         }
         if self.guest.is_none() {
@@ -183,7 +189,7 @@ impl Runner {
         let Some(guest) = &mut self.guest else {
             return Ok(());
         };
-        while !self.tainted && self.under_way.len() < WINDOW {
+        while !self.retiring && self.under_way.len() < WINDOW {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
@@ -216,6 +222,8 @@ impl Runner {
             tracing::error!("answer {number} out of turn, expected {}", job.number);
         }
         self.losses = 0;
+        self.ran += 1;
+        self.retiring |= self.ran >= RETIRE_AFTER;
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
@@ -284,7 +292,8 @@ impl Runner {
     /// Lets the machine go; what it had not finished waits for the next one.
     fn discard_machine(&mut self) {
         self.guest = None;
-        self.tainted = false;
+        self.retiring = false;
+        self.ran = 0;
         self.recent.clear();
         while let Some(job) = self.under_way.pop_back() {
             self.waiting.push_front(job);

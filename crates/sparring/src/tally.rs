@@ -13,12 +13,17 @@ use crate::runner::{Crash, Job};
 /// How many restart reasons are kept.
 const REASONS: usize = 20;
 
+/// How many scenarios are kept for each finding: if one does not replay well, another may.
+const SHOWN_BY: usize = 5;
+
 /// A finding as it grows.
 pub struct Entry {
     /// Its line in `summary.json`.
     pub finding: Finding,
     /// What its folder is made of.
     pub artifacts: Artifacts,
+    /// Scenarios that show it, in the order in which they came: the first is the original.
+    pub shown_by: Vec<Scenario>,
 }
 
 /// Everything a campaign has seen.
@@ -118,6 +123,9 @@ impl Tally {
         let number = job.map_or(0, |job| job.number);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.finding.count += 1;
+            if entry.shown_by.len() < SHOWN_BY {
+                entry.shown_by.extend(job.map(|job| job.scenario.clone()));
+            }
             entry.finding.first_scenario = entry.finding.first_scenario.min(number);
             return Ok(None);
         }
@@ -135,7 +143,8 @@ impl Tally {
             path: PathBuf::from(key.folder()),
         };
         artifacts.save(&self.out.join(&finding.path), &finding, &self.context)?;
-        self.entries.insert(key.clone(), Entry { finding, artifacts });
+        let shown_by = vec![artifacts.original.clone()];
+        self.entries.insert(key.clone(), Entry { finding, artifacts, shown_by });
         Ok(Some(key))
     }
 

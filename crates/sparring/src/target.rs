@@ -232,7 +232,7 @@ impl Target {
             agent: agent()?,
             accel: self.accel,
             vcpus: 1,
-            memory_mib: 512,
+            memory_mib: MEMORY_MIB,
             writable: vec![out.to_owned()],
             cwd: std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?,
             console_log,
@@ -243,6 +243,9 @@ impl Target {
         Ok(Spec { machine, plan, kernel_given: self.kernel_given })
     }
 }
+
+/// Memory of a guest: what a leaking kernel may lose until the runner replaces the machine.
+const MEMORY_MIB: u32 = 2_048;
 
 /// How long a guest may take to boot; some ten times what it takes on an idle machine.
 fn boot_limit(accel: Accel) -> Duration {

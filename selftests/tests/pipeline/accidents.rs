@@ -1,18 +1,26 @@
 //! Nothing recorded is lost, nothing is left over, and the exit code is right, whatever happens in mid-campaign.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
 
 use crate::Test;
-use crate::cli::{Running, check, is_gone, number, summary, wait_for};
+use crate::cli::{
+    Running, check, default_kernel, expect, is_gone, number, root, sparring, summary, wait_for,
+};
 
 /// One test per accident.
 pub const ALL: &[(&str, Test)] = &[
     ("a_killed_qemu_is_replaced", a_killed_qemu_is_replaced),
     ("ctrl_c_keeps_everything", ctrl_c_keeps_everything),
     ("a_killed_command_line_leaves_its_journal_and_no_qemu", a_killed_command_line),
+    ("a_panic_is_found_and_the_campaign_goes_on", a_panic_is_found),
+    ("a_warning_is_found_and_the_campaign_goes_on", a_warning_is_found),
+    ("a_hang_is_found", a_hang_is_found),
 ];
 
 fn a_killed_qemu_is_replaced() -> Result<(), Failed> {
@@ -53,4 +61,57 @@ fn a_killed_command_line() -> Result<(), Failed> {
     #[expect(clippy::cast_precision_loss, reason = "some thousand at most")]
     let recorded = recorded as f64;
     check(recorded >= judged, format!("{recorded} scenarios recorded, {judged} judged"))
+}
+
+/// Builds the module that breaks the kernel, against the default kernel.
+fn provoke(directory: &Path) -> Result<PathBuf, Failed> {
+    for file in ["Makefile", "provoke.c"] {
+        fs::copy(root().join("selftests/provoke").join(file), directory.join(file))?;
+    }
+    let bzimage = PathBuf::from(default_kernel()?);
+    let build = bzimage.ancestors().nth(4).ok_or("the image is not in a build directory")?;
+    let mut make = Command::new("make");
+    make.arg("-C").arg(build).arg(format!("M={}", directory.display())).arg("modules");
+    expect(0, &mut make)?;
+    Ok(directory.join("provoke.ko"))
+}
+
+/// A campaign on a kernel that breaks two seconds after it was set up; it must end with a violation.
+fn provoked(how: &str, flags: &[&str]) -> Result<Value, Failed> {
+    let directory = tempfile::tempdir()?;
+    let module = provoke(directory.path())?;
+    let out = directory.path().join("out");
+    let module = format!("{}:how={how},after_ms=2000", module.display());
+    let mut fuzz = sparring();
+    fuzz.args(["fuzz", "--target", "plain", "--seed", "4", "--jobs", "1", "--module", &module]);
+    expect(1, fuzz.args(flags).arg("--out").arg(&out))?;
+    let summary = summary(&out)?;
+    let finding = &summary["findings"][0];
+    let folder = out.join(finding["path"].as_str().ok_or("no path")?);
+    for file in ["scenario.ring", "original.ring", "history.json", "report.md", "recent/000.ring"] {
+        check(folder.join(file).exists(), format!("no {file} in {}", folder.display()))?;
+    }
+    let console = fs::read_to_string(folder.join("console.log"))?;
+    check(how == "hang" || console.contains("provoked"), console)?;
+    Ok(summary)
+}
+
+fn a_panic_is_found() -> Result<(), Failed> {
+    let summary = provoked("panic", &["--scenarios", "2000"])?;
+    let panics = number(&summary["findings"][0], "count")?;
+    check(summary["findings"][0]["invariant"] == "panic", &summary)?;
+    check(number(&summary, "vm_restarts")? == panics, &summary)?;
+    // only what was under way when the kernel died has no verdict
+    check(number(&summary, "scenarios")? == 2000.0 - panics, &summary)
+}
+
+fn a_warning_is_found() -> Result<(), Failed> {
+    let summary = provoked("warn", &["--scenarios", "2000"])?;
+    check(summary["findings"][0]["invariant"] == "splat", &summary)?;
+    check(number(&summary, "scenarios")? == 2000.0, &summary)
+}
+
+fn a_hang_is_found() -> Result<(), Failed> {
+    let summary = provoked("hang", &["--time", "10m", "--stop-on-first"])?;
+    check(summary["findings"][0]["invariant"] == "hang", &summary)
 }

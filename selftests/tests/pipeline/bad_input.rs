@@ -1,12 +1,13 @@
 //! What cannot be used is refused with its place, the remedy and the right exit code.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use libtest_mimic::Failed;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::Test;
-use crate::cli::{expect, expect_words, series, sparring};
+use crate::cli::{default_kernel, expect_words, series, sparring};
 
 /// What needs no series.
 pub const PLAIN: &[(&str, Test)] = &[
@@ -63,11 +64,6 @@ fn a_file_that_is_no_series_is_refused() -> Result<(), Failed> {
     expect_words(2, &["notes.txt"], sparring().args(["kernel", "build", "--series"]).arg(file))
 }
 
-fn default_kernel() -> Result<String, Failed> {
-    let output = expect(0, sparring().args(["kernel", "path"]))?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
 fn a_kernel_without_the_kfunc_is_skipped() -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
     let mut fuzz = sparring();
@@ -86,11 +82,17 @@ fn a_kernel_that_is_none_does_not_boot() -> Result<(), Failed> {
 }
 
 fn no_qemu_is_said() -> Result<(), Failed> {
-    let out = tempfile::tempdir()?;
+    let directory = tempfile::tempdir()?;
+    let programs = directory.path().join("bin");
+    fs::create_dir(&programs)?;
+    for program in fs::read_dir("/usr/bin")?.flatten() {
+        if !program.file_name().to_string_lossy().starts_with("qemu") {
+            symlink(program.path(), programs.join(program.file_name()))?;
+        }
+    }
     let mut fuzz = sparring();
-    fuzz.args(["fuzz", "--target", "plain", "--scenarios", "10", "--out"]).arg(out.path());
-    // the kernel is in the cache, so that nothing else is looked for on this path
-    fuzz.env("PATH", out.path());
+    fuzz.args(["fuzz", "--target", "plain", "--scenarios", "10", "--out"]).arg(directory.path());
+    fuzz.env("PATH", programs);
     expect_words(69, &["qemu-system-x86"], &mut fuzz)
 }
 

@@ -46,6 +46,12 @@ pub fn expect(code: i32, command: &mut Command) -> Result<Output, Failed> {
     .into())
 }
 
+/// The image of the default kernel, which `./sparring test` has built.
+pub fn default_kernel() -> Result<String, Failed> {
+    let output = expect(0, sparring().args(["kernel", "path"]))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 /// Runs it to its end, checks the exit code and that each of the words is in what it says.
 pub fn expect_words(code: i32, words: &[&str], command: &mut Command) -> Result<(), Failed> {
     let output = expect(code, command)?;

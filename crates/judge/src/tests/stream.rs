@@ -131,6 +131,26 @@ fn one_byte_that_looks_like_the_skipped_urgent_one_is_no_violation() {
 }
 
 #[test_log::test]
+fn a_single_byte_that_equals_the_skipped_urgent_one_leaves_two_positions() {
+    // seen on plain TCP in scenario 6825 of seed 1: the byte behind the urgent one has the same value
+    let twin = (1..100_000)
+        .find(|&at| {
+            let (here, next) = (raw(Client, at..at + 1), raw(Client, at + 1..at + 2));
+            here == next
+        })
+        .unwrap();
+    let len = u32::try_from(twin).unwrap();
+    Story::new()
+        .send(Client, len)
+        .sent(Client, 1, SendFlags::OOB, Outcome::Value(1))
+        .send(Client, 10)
+        .recv(Server, len, 0..twin)
+        .recv(Server, 1, twin..twin + 1)
+        .recv(Server, 100, twin + 2..twin + 11)
+        .passes();
+}
+
+#[test_log::test]
 fn a_mark_beyond_the_urgent_pointer_is_in_doubt() {
     let story = Story::new()
         .send(Client, 70_000)
