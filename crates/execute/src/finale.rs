@@ -12,6 +12,9 @@ use crate::sys;
 /// Length of the finale's receives: what is still missing, within these. Bytes.
 const SHORTEST: u64 = 512;
 const LONGEST: u64 = 64 << 10;
+/// The receive buffer of the finale, in bytes: with a tiny one every few hundred bytes would wait for a window probe
+/// (`tcp_probe0_base`: 200 ms).
+const ROOM: u32 = 256 << 10;
 /// Bytes more than were accepted after which the finale receives no more: a kernel that repeats itself for ever
 /// shall not hold it.
 const SURPLUS: u64 = 256 << 10;
@@ -30,7 +33,12 @@ enum Until {
 impl Round<'_> {
     /// Ends the scenario. Both sockets are closed after it.
     pub(crate) fn finish(&mut self) {
-        let options = [SockOption::NoDelay(true), SockOption::Cork(false), SockOption::RcvLowat(1)];
+        let options = [
+            SockOption::NoDelay(true),
+            SockOption::Cork(false),
+            SockOption::RcvLowat(1),
+            SockOption::RcvBuf(ROOM),
+        ];
         for endpoint in self.open() {
             for option in options {
                 self.perform(At::Finale, endpoint, Op::Set(option));

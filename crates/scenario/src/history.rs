@@ -200,7 +200,8 @@ impl Default for Bounds {
 ///
 /// After the steps of the scenario comes the *finale*, the same for every scenario, which turns liveness
 /// into something that can be judged: on every endpoint that is still open
-/// 1. `TCP_NODELAY` on, `TCP_CORK` off (so that nothing waits for more data), `SO_RCVLOWAT` 1;
+/// 1. `TCP_NODELAY` on, `TCP_CORK` off (so that nothing waits for more data), `SO_RCVLOWAT` 1, and an `SO_RCVBUF` that
+///    keeps a tiny window from taking minutes;
 /// 2. receive without blocking until as many bytes came as were accepted (less one for each `MSG_OOB` send,
 ///    whose last byte may leave the stream), EOF, an error, or a bound;
 /// 3. `shutdown(SHUT_WR)`;

@@ -200,6 +200,8 @@ impl Shared<'_> {
         let mut new = Vec::new();
         match event {
             Event::Ran(job, history) => {
+                let us = history.records.last().map_or(0, |record| record.return_ns / 1_000);
+                tracing::debug!(number = job.number, us, "ran");
                 let contract = &self.campaign.target.contract;
                 let judged = judge::judge_in_full(&job.scenario, &history, contract);
                 if let Verdict::Error(reason) = &judged.verdict {
