@@ -220,12 +220,12 @@ pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, F
 
 /// Where the data continues the stream, if it does so as a whole from one of several possible places.
 ///
-/// The executor knew of one place only. Where the urgent byte was skipped, one byte in 256 looks like it
-/// all the same, and what follows no longer fits. Where the data fits several places, gives the first of them, and
+/// The executor knew of one place only, and behind a skipped urgent byte it may have been the wrong one: then one byte
+/// in 256 fits there all the same, and what follows no longer does. Where the data fits several places, gives the first of them, and
 /// how much further on the last one is.
 fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<(Range<u64>, u64)> {
     let places = window.start..window.end + u64::from(stream.fuzzy);
-    if places.end - places.start < 2 {
+    if places.end - places.start < 2 && data.len() < 2 {
         return None;
     }
     let mut bytes = Vec::with_capacity(data.iter().map(Run::len).sum());
@@ -244,7 +244,7 @@ fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<(R
         .filter(|from| from + len <= stream.accepted)
         .filter(|&from| payload::matching(stream.key, stream.source, from, &bytes) == bytes.len());
     let first = fitting.next()?;
-    let last = fitting.last().unwrap_or(first);
+    let last = fitting.next_back().unwrap_or(first);
     Some((first..first + len, last - first))
 }
 
@@ -257,8 +257,15 @@ fn place(
     next: Option<&Run>,
 ) -> Place {
     match run {
-        Run::Coded { stream: source, offset, .. } if *source == stream.source => {
-            Place::Here(*offset)
+        Run::Coded { stream: source, offset, len } if *source == stream.source => {
+            let end = *offset + u64::from(*len);
+            if *len as usize >= TELLING || window.contains(offset) || end <= stream.at {
+                return Place::Here(*offset);
+            }
+            // the executor compares with the place that it expects, and so few bytes agree by chance
+            let mut bytes = vec![0; *len as usize];
+            payload::fill(stream.key, stream.source, *offset, &mut bytes);
+            place_raw(stream, other, window, &bytes, next)
         }
         Run::Coded { stream: source, offset, .. } => foreign(stream, other, *source, *offset),
         Run::Raw(bytes) => place_raw(stream, other, window, bytes, next),

@@ -60,8 +60,11 @@ pub fn judge_in_full(scenario: &Scenario, history: &History, contract: &Contract
             let what = format!("record {index} has an outcome that its op cannot have");
             return Judgement { verdict: Verdict::Error(what), exempted: Vec::new() };
         }
-        if record.outcome != Outcome::Closed {
-            visit(&mut model, Call { index, record }, scenario);
+        let call = Call { index, record };
+        if record.outcome == Outcome::Closed {
+            calls::expected(&mut model, call, scenario);
+        } else {
+            visit(&mut model, call, scenario);
         }
     }
     teardown::conclude(&mut model);

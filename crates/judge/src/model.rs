@@ -58,6 +58,9 @@ pub(crate) struct Side {
     pub(crate) sent_to_closed: u64,
     /// Some send failed after the peer had been closed.
     pub(crate) send_failed: bool,
+    /// The sizes of its buffers were fixed before the handshake: how much they held until then is known, too.
+    pub(crate) sndbuf_fixed: bool,
+    pub(crate) rcvbuf_fixed: bool,
 }
 
 impl Side {
@@ -110,6 +113,9 @@ impl<'a> Model<'a> {
         }
         for setup in &scenario.setup {
             model.set(setup.endpoint, setup.option);
+            let side = model.side_mut(setup.endpoint);
+            side.sndbuf_fixed |= matches!(setup.option, SockOption::SndBuf(_));
+            side.rcvbuf_fixed |= matches!(setup.option, SockOption::RcvBuf(_));
         }
         model
     }
@@ -146,8 +152,9 @@ impl<'a> Model<'a> {
         match option {
             SockOption::Cork(on) => side.corked = on,
             SockOption::NonBlock(on) => side.nonblocking = on,
-            SockOption::RcvBuf(bytes) => side.rcvbuf = Some(bytes),
-            SockOption::SndBuf(bytes) => side.sndbuf = Some(bytes),
+            // the largest that ever was: what a buffer holds stays when it shrinks
+            SockOption::RcvBuf(bytes) => side.rcvbuf = side.rcvbuf.max(Some(bytes)),
+            SockOption::SndBuf(bytes) => side.sndbuf = side.sndbuf.max(Some(bytes)),
             SockOption::RcvLowat(bytes) => side.lowat = bytes.max(1),
             SockOption::NoDelay(_) => {}
         }

@@ -50,6 +50,10 @@ pub struct Summary {
     pub vm_restarts: u64,
     /// Why, one line each (the first few).
     pub restart_reasons: Vec<String>,
+    /// Scenarios that could not be run; says nothing about the kernel.
+    pub broken: u64,
+    /// What part of the answer is missing; a campaign without findings is then no pass.
+    pub unfinished: Option<String>,
     /// Whether the campaign reached its end; `false` while it runs and after an interruption.
     pub finished: bool,
     /// The exit code of the command, as far as it is known.

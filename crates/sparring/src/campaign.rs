@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use report::{Context, FindingKey, Summary};
-use scenario::payload::Key;
 use scenario::Verdict;
+use scenario::payload::Key;
+use vm::wire::Pairing;
 
 use crate::exit::{Failure, Outcome};
 use crate::journal::Journal;
@@ -49,7 +50,19 @@ struct Shared<'a> {
     next: AtomicU64,
     /// Set to end the campaign; workers finish what is under way.
     stop: AtomicBool,
-    deadline: Mutex<Option<Instant>>,
+    /// When the first machine gave its first answer: the campaign's time runs from there, not from the boot.
+    started: OnceLock<Instant>,
+}
+
+/// Ends the campaign if a worker panics: the others would go on for as long as they were told to.
+struct StopOnPanic<'a>(&'a AtomicBool);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Campaign {
@@ -61,6 +74,7 @@ impl Campaign {
         let context = Context {
             target: self.target.name.clone(),
             flags: self.target.flags.clone(),
+            out: self.out.clone(),
             kernel_release: String::new(),
             contract: self.target.contract_name.clone(),
             seed: self.seed,
@@ -71,14 +85,15 @@ impl Campaign {
             bar: Bar::new("{spinner} {elapsed_precise} {wide_msg}"),
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
-            deadline: Mutex::new(None),
+            started: OnceLock::new(),
         };
         shared.lock().save()?;
-        let result = thread::scope(|scope| {
+        let worked = thread::scope(|scope| {
             let workers: Vec<_> = (0..self.jobs)
                 .map(|vm| {
                     let shared = &shared;
                     scope.spawn(move || {
+                        let _guard = StopOnPanic(&shared.stop);
                         let result = shared.work(vm);
                         if result.is_err() {
                             shared.stop.store(true, Ordering::Relaxed);
@@ -99,11 +114,23 @@ impl Campaign {
             }
             workers.into_iter().map(join).fold(saved, Result::and)
         });
-        if let Err(failure) = result {
-            shared.bar.line(&shared.rescue());
-            return Err(failure);
+        if worked.is_ok() {
+            shared.confirm_all(interrupted);
         }
-        shared.close(interrupted)
+        let finished = worked.is_ok() && !interrupted.load(Ordering::Relaxed);
+        match (shared.close(finished), worked) {
+            (Ok((summary, Outcome::Violation)), Err(failure)) => {
+                // what was found stands, whatever ended the campaign
+                shared.bar.line(&format!("ended early: {failure}"));
+                Ok((summary, Outcome::Violation))
+            }
+            (Ok(_), Err(failure)) => Err(failure),
+            (Ok(ending), Ok(())) => Ok(ending),
+            (Err(unsaved), worked) => {
+                shared.bar.line(&shared.rescue());
+                Err(worked.err().unwrap_or(unsaved))
+            }
+        }
     }
 
     fn empty_summary(&self) -> Summary {
@@ -128,6 +155,8 @@ impl Campaign {
             boot_s: 0.0,
             vm_restarts: 0,
             restart_reasons: Vec::new(),
+            broken: 0,
+            unfinished: Some("still running, or killed".to_owned()),
             finished: false,
             exit_code: Outcome::Unfinished.code(),
         }
@@ -150,15 +179,20 @@ impl Shared<'_> {
         let mut journal = Journal::create(&campaign.out, vm)?;
         let console = campaign.out.join(format!("console-vm{vm}.log"));
         let key = Key::from_seed(campaign.seed);
-        let mut runner = Runner::new(campaign.target.spec(key, &campaign.out, console)?);
+        let mut runner = Runner::new(campaign.target.spec(key, console)?);
         loop {
             while runner.has_room() {
                 let Some(job) = self.generate() else { break };
                 journal.record(campaign.seed, &job)?;
                 runner.push(job);
             }
+            if self.stop.load(Ordering::Relaxed) {
+                runner.forget_waiting();
+            }
             if runner.is_idle() {
                 runner.stop();
+            }
+            if runner.is_idle() {
                 return Ok(());
             }
             let event = runner.next()?;
@@ -179,21 +213,15 @@ impl Shared<'_> {
         Some(Job { number, scenario: generate::scenario(self.campaign.seed, number) })
     }
 
-    /// The campaign's time runs from the first answer of the first machine, not from its boot.
     fn start_clock(&self, runner: &Runner) {
-        let Ok(mut deadline) = self.deadline.lock() else {
-            return;
-        };
-        if deadline.is_none() {
-            let now = Instant::now();
-            *deadline =
-                Some(now + self.campaign.time.unwrap_or(Duration::from_secs(u32::MAX.into())));
+        self.started.get_or_init(|| {
             let mut tally = self.lock();
             tally.start_clock();
             tally.summary.boot_s = runner.boot_s;
             tally.summary.kernel_release.clone_from(&runner.release);
             tally.context.kernel_release.clone_from(&runner.release);
-        }
+            Instant::now()
+        });
     }
 
     fn judge(&self, event: Event) -> Result<(), Failure> {
@@ -213,12 +241,7 @@ impl Shared<'_> {
                 let exempted = judged.exempted.len();
                 new = self.lock().ran(&job, &history, &judged.verdict, exempted)?;
             }
-            Event::Broke(job, reason) => {
-                return Err(Failure::Harness(format!(
-                    "scenario {} of seed {} could not be run: {reason}",
-                    job.number, self.campaign.seed
-                )));
-            }
+            Event::Broke(job, reason) => self.lock().broke(&job, &reason)?,
             Event::Crash(crash) => {
                 let mut tally = self.lock();
                 tally.restarted(&crash.violation.evidence);
@@ -227,7 +250,7 @@ impl Shared<'_> {
             Event::Restarted(reason) => self.lock().restarted(&reason),
         }
         for key in &new {
-            self.bar.line(&format!("violation: {}: {}", key.invariant, key.diagnosis));
+            self.bar.line(&format!("finding: {}: {}", key.invariant, key.diagnosis));
         }
         if !new.is_empty() && self.campaign.stop_on_first {
             self.stop.store(true, Ordering::Relaxed);
@@ -237,20 +260,22 @@ impl Shared<'_> {
 
     /// What the main thread does while the workers work.
     fn tick(&self, ticks: u32, interrupted: &AtomicBool) -> Result<(), Failure> {
-        let over = self.deadline.lock().is_ok_and(|d| d.is_some_and(|at| Instant::now() >= at));
-        if over || interrupted.load(Ordering::Relaxed) {
-            self.stop.store(true, Ordering::Relaxed);
+        let elapsed = self.started.get().map_or(Duration::ZERO, Instant::elapsed);
+        let over = self.campaign.time.is_some_and(|time| elapsed >= time);
+        let is_told = interrupted.load(Ordering::Relaxed);
+        if over || is_told {
+            let was_told = self.stop.swap(true, Ordering::Relaxed);
+            if is_told && !was_told {
+                self.bar.line("ending: what is under way is kept; once more to end at once");
+            }
         }
         let mut tally = self.lock();
-        if !self.stop.load(Ordering::Relaxed) {
-            tally.stop_clock();
-        }
         if ticks.is_multiple_of(SAVE_EVERY) {
             tally.save()?;
         }
         let summary = &tally.summary;
         let message = format!(
-            "{} scenarios, {:.0}/s, {} violations, ring {:.0} %, {} inconclusive, {} restarts",
+            "{} scenarios, {:.0}/s, {} findings, ring {:.0} %, {} inconclusive, {} restarts",
             summary.scenarios,
             summary.scenarios_per_s,
             tally.entries.len(),
@@ -262,37 +287,68 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// After the last scenario: shrink and replay the findings, then write the final summary.
-    fn close(&self, interrupted: &AtomicBool) -> Result<(Summary, Outcome), Failure> {
-        self.lock().save()?;
+    /// After the last scenario: shrinks and replays the findings. What cannot be replayed stays as it is.
+    fn confirm_all(&self, interrupted: &AtomicBool) {
         let keys: Vec<FindingKey> = self.lock().entries.keys().cloned().collect();
-        if !keys.is_empty() {
-            let campaign = self.campaign;
-            let console = campaign.out.join("console-replay.log");
-            let key = Key::from_seed(campaign.seed);
-            let spec = campaign.target.spec(key, &campaign.out, console)?;
+        if keys.is_empty() {
+            return;
+        }
+        let campaign = self.campaign;
+        let console = campaign.out.join("console-replay.log");
+        let confirm_each = || {
+            let spec = campaign.target.spec(Key::from_seed(campaign.seed), console)?;
             let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
             for (at, key) in keys.iter().enumerate() {
                 if interrupted.load(Ordering::Relaxed) {
                     break;
                 }
-                let message = format!("shrink and replay {}: {}", key.invariant, key.diagnosis);
+                let message = format!(
+                    "shrink and replay {} of {}: {}: {}",
+                    at + 1,
+                    keys.len(),
+                    key.invariant,
+                    key.diagnosis
+                );
                 self.bar.set(at as u64, Some(keys.len() as u64), &message);
                 self.confirm(&mut replay, key, interrupted)?;
             }
             replay.stop();
+            Ok::<(), Failure>(())
+        };
+        if let Err(failure) = confirm_each() {
+            self.bar.line(&format!("not all findings could be replayed: {failure}"));
         }
+    }
+
+    /// Writes the final summary.
+    fn close(&self, finished: bool) -> Result<(Summary, Outcome), Failure> {
         let mut tally = self.lock();
-        let finished = !interrupted.load(Ordering::Relaxed);
-        let outcome = match (tally.entries.is_empty(), finished) {
+        let missing =
+            if finished { self.missing(&tally.summary) } else { Some("interrupted".into()) };
+        let outcome = match (tally.entries.is_empty(), &missing) {
             (false, _) => Outcome::Violation,
-            (true, true) => Outcome::Pass,
-            (true, false) => Outcome::Unfinished,
+            (true, None) => Outcome::Pass,
+            (true, Some(_)) => Outcome::Unfinished,
         };
         tally.summary.finished = finished;
+        tally.summary.unfinished = missing;
         tally.summary.exit_code = outcome.code();
         tally.save()?;
         Ok((tally.summary.clone(), outcome))
+    }
+
+    /// What keeps a campaign without findings from being a pass.
+    fn missing(&self, summary: &Summary) -> Option<String> {
+        let pairs = matches!(self.campaign.target.pairing, Pairing::Ours | Pairing::Object(_));
+        if summary.broken > 0 {
+            return Some(format!("{} scenarios could not be run", summary.broken));
+        }
+        if summary.scenarios == summary.inconclusive {
+            return Some("no scenario could be judged in full".into());
+        }
+        (pairs && summary.ring_bytes == 0).then(|| {
+            "no byte took the ring, so nothing was shown: check that the program pairs".into()
+        })
     }
 
     /// Shrinks one finding and measures how reliably it comes back.
@@ -308,14 +364,14 @@ impl Shared<'_> {
         };
         let effort = Effort::for_finding(key);
         if let Some(confirmed) = replay.confirm(key, &originals, effort, interrupted)? {
-            self.lock().shrunk(key, confirmed.scenario, confirmed.shown, confirmed.reliability)?;
+            self.lock().confirmed(key, confirmed)?;
         }
         Ok(())
     }
 
     /// What would be lost with an output directory that cannot be written: the findings, as text.
     fn rescue(&self) -> String {
-        let mut text = String::new();
+        let mut text = "the findings cannot be written; here they are:\n".to_owned();
         for (key, entry) in &self.lock().entries {
             text += &format!(
                 "\n# {}: {}\n# {}\n{}",

@@ -30,6 +30,9 @@ impl Outcome {
 /// Why a command could not give an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// 1: the kernel died before it could be judged.
+    #[error("violation: {0}")]
+    Kernel(String),
     /// 2: something that the user gave cannot be used.
     #[error("{0}")]
     BadInput(String),
@@ -45,6 +48,7 @@ impl Failure {
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
+            Failure::Kernel(_) => Outcome::Violation.code(),
             Failure::BadInput(_) => 2,
             Failure::Skip(_) => Outcome::Skip.code(),
             Failure::Harness(_) => Outcome::Unfinished.code(),
@@ -58,13 +62,16 @@ impl From<report::WriteError> for Failure {
     }
 }
 
-/// Prints the failure, if it is one, and gives the process its exit code.
-pub fn finish(result: Result<Outcome, Failure>) -> ExitCode {
-    match result {
-        Ok(outcome) => ExitCode::from(outcome.code()),
-        Err(failure) => {
-            eprintln!("sparring: {failure}");
-            ExitCode::from(failure.code())
-        }
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(outcome.code())
     }
+}
+
+/// Prints the failure, if it is one, and gives the process its exit code.
+pub fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        eprintln!("sparring: {failure}");
+        ExitCode::from(failure.code())
+    })
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use scenario::history::Bounds;
-use vm::machine::{BootError, Event, Machine, MachineSpec};
+use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
 use vm::wire::{FromGuest, Plan, Refusal, ToGuest};
 
 use crate::exit::Failure;
@@ -30,6 +30,8 @@ pub struct Guest {
     pub release: String,
     /// Seconds from the start of QEMU until the agent answered.
     pub boot_s: f64,
+    /// Headlines of what the kernel complained about until it was set up.
+    pub early: Vec<String>,
 }
 
 /// Time limits for scenarios: generous, because only what is broken reaches them.
@@ -49,7 +51,7 @@ impl Spec {
     /// Boots and sets up.
     ///
     /// # Errors
-    /// [`Failure::Skip`] where the kernel lacks the kfunc, [`Failure::BadInput`] where it lacks BTF or a given
+    /// [`Failure::Kernel`] where the kernel panics, [`Failure::Skip`] where it lacks the kfunc, [`Failure::BadInput`] where it lacks BTF or a given
     /// object does not load, [`Failure::Harness`] for the rest.
     pub fn boot(&self) -> Result<Guest, Failure> {
         let mut machine = Machine::boot(&self.machine).map_err(|e| self.boot_failure(&e))?;
@@ -59,16 +61,24 @@ impl Spec {
             .send(&ToGuest::Setup(self.plan.clone()))
             .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
         let deadline = Instant::now() + SETUP;
+        let mut early = Vec::new();
         loop {
             match machine.next_event(deadline.saturating_duration_since(Instant::now())) {
                 Event::Message(FromGuest::Ready) => {
-                    return Ok(Guest { machine, release, boot_s });
+                    return Ok(Guest { machine, release, boot_s, early });
                 }
                 Event::Message(FromGuest::Refused(refusal)) => return Err(refused(refusal)),
                 Event::Message(other) => {
-                    tracing::warn!(?other, "unexpected message while setting up")
+                    tracing::warn!(?other, "unexpected message while setting up");
                 }
-                Event::Splat(splat) => tracing::warn!("splat while setting up: {}", splat.headline),
+                Event::Splat(splat) => early.push(splat.headline),
+                Event::Ended(Ending::Panic(panic)) => {
+                    return Err(Failure::Kernel(format!(
+                        "the kernel panicked while modules and programs were loaded: {}; see {}",
+                        panic.headline,
+                        self.machine.console_log.display()
+                    )));
+                }
                 Event::Ended(ending) => {
                     return Err(Failure::Harness(format!(
                         "the guest ended while it was set up: {ending:?}; see {}",
@@ -86,7 +96,8 @@ impl Spec {
         }
     }
 
-    fn boot_failure(&self, error: &BootError) -> Failure {
+    /// Sorts a failed boot into the exit codes.
+    pub fn boot_failure(&self, error: &BootError) -> Failure {
         let kernels_fault = matches!(
             error,
             BootError::Start { .. }

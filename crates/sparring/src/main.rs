@@ -35,6 +35,7 @@ enum Command {
     Fuzz(commands::fuzz::Args),
     Run(commands::run::Args),
     Kernel(commands::kernel::Args),
+    Exec(commands::exec::Args),
     Test(commands::test::Args),
 }
 
@@ -45,10 +46,12 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    exit::finish(match Cli::parse().command {
-        Command::Fuzz(args) => commands::fuzz::run(&args),
-        Command::Run(args) => commands::run::run(&args),
-        Command::Kernel(args) => commands::kernel::run(&args),
-        Command::Test(args) => commands::test::run(&args),
-    })
+    let result = match Cli::parse().command {
+        Command::Fuzz(args) => commands::fuzz::run(&args).map(Into::into),
+        Command::Run(args) => commands::run::run(&args).map(Into::into),
+        Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
+        Command::Exec(args) => commands::exec::run(&args),
+        Command::Test(args) => commands::test::run(&args).map(Into::into),
+    };
+    exit::finish(result)
 }

@@ -1,6 +1,7 @@
 //! Running one scenario again: to see what it shows, to shrink it, to measure how reliably it comes back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use judge::Contract;
 use report::{FindingKey, Reliability};
@@ -12,6 +13,9 @@ use crate::runner::{Crash, Event, Job, Runner};
 /// How often in a row a smaller scenario must show the violation to be preferred: one that does so by luck would
 /// be smaller and useless.
 const STRICTNESS: u32 = 3;
+
+/// How long shrinking may take, for each finding.
+const BUDGET: Duration = Duration::from_secs(20);
 
 /// How much work a finding is worth.
 #[derive(Clone, Copy, Debug)]
@@ -25,37 +29,38 @@ pub struct Effort {
 impl Effort {
     /// A violation costs milliseconds to replay, a dead kernel a boot.
     pub fn for_finding(key: &FindingKey) -> Effort {
-        match key.invariant {
-            Invariant::Panic | Invariant::Splat | Invariant::Hang => {
-                Effort { candidates: 0, replays: 3 }
-            }
-            _ => Effort { candidates: 400, replays: 10 },
+        if is_crash(key) {
+            Effort { candidates: 0, replays: 3 }
+        } else {
+            Effort { candidates: 400, replays: 10 }
         }
     }
 }
 
+/// Whether the finding is about the kernel as a whole, seen from outside.
+pub fn is_crash(key: &FindingKey) -> bool {
+    matches!(key.invariant, Invariant::Panic | Invariant::Splat | Invariant::Hang)
+}
+
 /// What one replay came to.
-#[derive(Debug)]
-pub enum Replayed {
-    /// It ran and was judged.
-    Judged(Verdict, Box<History>),
-    /// It took the kernel with it.
-    Crashed(Box<Crash>),
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// The verdict and what happened; `None` where the kernel died with it.
+    pub judged: Option<(Verdict, History)>,
+    /// What the outside saw of the kernel.
+    pub crashes: Vec<Crash>,
 }
 
 impl Replayed {
-    /// The violation of that key, where it is among what happened.
-    fn shown(self, key: &FindingKey) -> Option<(Violation, Option<History>)> {
-        match self {
-            Replayed::Judged(verdict, history) => verdict
-                .violations()
-                .iter()
-                .find(|violation| FindingKey::of(violation) == *key)
-                .map(|violation| (violation.clone(), Some(*history))),
-            Replayed::Crashed(crash) => {
-                (FindingKey::of(&crash.violation) == *key).then_some((crash.violation, None))
-            }
-        }
+    /// All that was violated.
+    pub fn violations(&self) -> impl Iterator<Item = &Violation> {
+        let judged = self.judged.iter().flat_map(|(verdict, _)| verdict.violations());
+        judged.chain(self.crashes.iter().map(|crash| &crash.violation))
+    }
+
+    /// The violation of that key, where it is among them.
+    fn shown(&self, key: &FindingKey) -> Option<&Violation> {
+        self.violations().find(|violation| FindingKey::of(violation) == *key)
     }
 }
 
@@ -85,28 +90,37 @@ impl Replay {
     /// Runs the scenario once.
     pub fn once(&mut self, scenario: &Scenario) -> Result<Replayed, Failure> {
         self.number += 1;
-        let job = Job { number: self.number, scenario: scenario.clone() };
-        match self.runner.run(job)? {
-            Event::Ran(job, history) => {
-                match judge::judge(&job.scenario, &history, &self.contract) {
-                    Verdict::Error(reason) => {
-                        Err(Failure::Harness(format!("the scenario could not be judged: {reason}")))
+        self.runner.push(Job { number: self.number, scenario: scenario.clone() });
+        self.gather()
+    }
+
+    /// What the kernel complains about a little after its answer.
+    pub fn settle(&mut self) -> Result<Replayed, Failure> {
+        self.runner.settle()?;
+        self.gather()
+    }
+
+    fn gather(&mut self) -> Result<Replayed, Failure> {
+        let mut replayed = Replayed::default();
+        while !self.runner.is_idle() {
+            match self.runner.next()? {
+                Event::Ran(job, history) => {
+                    let verdict = judge::judge(&job.scenario, &history, &self.contract);
+                    if let Verdict::Error(reason) = verdict {
+                        return Err(Failure::Harness(format!("cannot judge: {reason}")));
                     }
-                    verdict => Ok(Replayed::Judged(verdict, history)),
+                    replayed.judged = Some((verdict, *history));
                 }
-            }
-            Event::Broke(_, reason) => {
-                Err(Failure::Harness(format!("the scenario could not be run: {reason}")))
-            }
-            Event::Crash(crash) => {
-                // a splat leaves the scenario under way: let it end before the next one starts
-                while !self.runner.is_idle() {
-                    self.runner.next()?;
+                Event::Broke(_, reason) => {
+                    return Err(Failure::Harness(format!(
+                        "the scenario could not be run: {reason}"
+                    )));
                 }
-                Ok(Replayed::Crashed(crash))
+                Event::Crash(crash) => replayed.crashes.push(*crash),
+                Event::Restarted(reason) => tracing::warn!("machine lost, another try: {reason}"),
             }
-            Event::Restarted(reason) => Err(Failure::Harness(reason)),
         }
+        Ok(replayed)
     }
 
     /// Shrinks a scenario that shows a finding and measures how reliably it comes back.
@@ -121,9 +135,11 @@ impl Replay {
         interrupted: &AtomicBool,
     ) -> Result<Option<Confirmed>, Failure> {
         let mut best: Option<Confirmed> = None;
+        let deadline = Instant::now() + BUDGET;
         for original in originals {
             let scenario = shrink::shrink(original, effort.candidates, |candidate| {
-                self.shows_every_time(key, candidate, STRICTNESS, interrupted)
+                let over = interrupted.load(Ordering::Relaxed) || Instant::now() > deadline;
+                Ok::<_, Failure>(!over && self.shows_every_time(key, candidate, STRICTNESS)?)
             })?;
             let confirmed = self.measure(key, scenario, effort.replays, interrupted)?;
             let hits = |confirmed: &Confirmed| confirmed.reliability.map_or(0, |r| r.hits);
@@ -131,7 +147,7 @@ impl Replay {
             if best.as_ref().is_none_or(|best| hits(&confirmed) > hits(best)) {
                 best = Some(confirmed);
             }
-            if is_sure || interrupted.load(Ordering::Relaxed) {
+            if is_sure || interrupted.load(Ordering::Relaxed) || Instant::now() > deadline {
                 break;
             }
         }
@@ -143,10 +159,9 @@ impl Replay {
         key: &FindingKey,
         scenario: &Scenario,
         times: u32,
-        interrupted: &AtomicBool,
     ) -> Result<bool, Failure> {
         for _ in 0..times {
-            if interrupted.load(Ordering::Relaxed) || self.once(scenario)?.shown(key).is_none() {
+            if self.once(scenario)?.shown(key).is_none() {
                 return Ok(false);
             }
         }
@@ -165,10 +180,14 @@ impl Replay {
             if interrupted.load(Ordering::Relaxed) {
                 break;
             }
-            let shown = self.once(&confirmed.scenario)?.shown(key);
+            let mut replayed = self.once(&confirmed.scenario)?;
+            if is_crash(key) {
+                replayed.crashes.extend(self.settle()?.crashes);
+            }
+            let shown = replayed.shown(key).cloned();
             let hits = confirmed.reliability.map_or(0, |r| r.hits) + u32::from(shown.is_some());
             confirmed.reliability = Some(Reliability { hits, of });
-            if let Some((violation, Some(history))) = shown {
+            if let (Some(violation), Some((_, history))) = (shown, replayed.judged) {
                 confirmed.shown = Some((violation, history));
             }
         }

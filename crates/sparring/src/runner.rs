@@ -3,12 +3,12 @@
 //! The runner knows what was under way when a machine ended and says so; it judges nothing but what only the
 //! outside can see: a splat, a panic, a hang.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use scenario::{History, Invariant, Scenario, Violation};
 use vm::machine::{Ending, Event as MachineEvent};
-use vm::splat::Panic;
+use vm::splat::{Panic, Splat};
 use vm::wire::{FromGuest, ToGuest};
 
 use crate::exit::Failure;
@@ -26,7 +26,9 @@ const RETIRE_AFTER: u64 = 20_000;
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Machines that may be lost in a row, with nothing done in between, before the runner gives up.
+/// How long a complaint may take from its cause to the end of the console's report.
+const COMPLAINT: Duration = Duration::from_millis(800);
+/// Machines lost in a row, with nothing done in between, after which the runner gives up.
 const LOSSES: u32 = 3;
 
 /// A scenario under its number.
@@ -72,7 +74,11 @@ pub struct Runner {
     under_way: VecDeque<Job>,
     /// To be run (again) before anything new.
     waiting: VecDeque<Job>,
+    /// What has happened and was not yet told.
+    backlog: VecDeque<Event>,
     recent: VecDeque<Job>,
+    /// Headlines of all splats so far.
+    complaints: BTreeSet<String>,
     /// The kernel has complained, or has run long enough: finish what is under way, then start a fresh machine.
     retiring: bool,
     /// Scenarios that this machine has run.
@@ -96,7 +102,9 @@ impl Runner {
             guest: None,
             under_way: VecDeque::new(),
             waiting: VecDeque::new(),
+            backlog: VecDeque::new(),
             recent: VecDeque::new(),
+            complaints: BTreeSet::new(),
             retiring: false,
             ran: 0,
             losses: 0,
@@ -113,9 +121,9 @@ impl Runner {
         self.under_way.len() + self.waiting.len() < WINDOW
     }
 
-    /// Whether nothing is under way.
+    /// Whether nothing is under way and nothing is left to tell.
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_empty() && self.waiting.is_empty()
+        self.under_way.is_empty() && self.waiting.is_empty() && self.backlog.is_empty()
     }
 
     /// Takes a scenario; its [`Event`] comes from [`Runner::next`].
@@ -123,15 +131,9 @@ impl Runner {
         self.waiting.push_back(job);
     }
 
-    /// Runs one scenario and waits for what comes of it.
-    pub fn run(&mut self, job: Job) -> Result<Event, Failure> {
-        self.push(job);
-        loop {
-            match self.next()? {
-                Event::Restarted(reason) => tracing::warn!("machine restarted: {reason}"),
-                event => return Ok(event),
-            }
-        }
+    /// Forgets what was taken and not yet given to the guest.
+    pub fn forget_waiting(&mut self) {
+        self.waiting.clear();
     }
 
     /// Waits for the next thing that happens. Must not be called when [`Runner::is_idle`].
@@ -141,58 +143,46 @@ impl Runner {
     pub fn next(&mut self) -> Result<Event, Failure> {
         loop {
             self.supply()?;
-            let Some(guest) = &mut self.guest else {
-                return Err(Failure::Harness("no machine and nothing to run: report this".into()));
-            };
-            match guest.machine.next_event(Duration::from_secs(1)) {
-                MachineEvent::Message(message) => {
-                    self.last_news = Instant::now();
-                    if let Some(event) = self.answer(message) {
-                        return Ok(event);
-                    }
-                }
-                MachineEvent::Splat(splat) => {
-                    self.retiring = true;
-                    let evidence = "the kernel complained on its console".to_owned();
-                    let violation = crash(Invariant::Splat, splat.headline, evidence);
-                    return Ok(self.crash(violation, splat.text));
-                }
-                MachineEvent::Ended(ending) => return self.ended(ending),
-                MachineEvent::Timeout if self.last_news.elapsed() < SILENCE => {}
-                MachineEvent::Timeout => return Ok(self.silent()),
+            if let Some(event) = self.backlog.pop_front() {
+                return Ok(event);
+            }
+            self.wait(Duration::from_secs(1))?;
+            if self.last_news.elapsed() > self.patience() {
+                self.silent();
             }
         }
     }
 
-    /// Ends the machine, if there is one.
+    /// Waits until the kernel has had time to complain about the last scenario: a splat may come a little later
+    /// than the answer of the scenario that caused it.
+    pub fn settle(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + COMPLAINT;
+        while self.guest.is_some() && self.backlog.is_empty() && Instant::now() < end {
+            self.wait(end.saturating_duration_since(Instant::now()))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the machine, if there is one. What it still had to say comes from [`Runner::next`].
     pub fn stop(&mut self) {
         if let Some(guest) = self.guest.take() {
-            guest.machine.power_off(PATIENCE);
+            let rest = guest.machine.power_off(PATIENCE);
+            self.last_words(rest);
         }
+        self.discard_machine();
     }
 
     /// Boots where there is no machine, and hands it what waits.
     fn supply(&mut self) -> Result<(), Failure> {
         if self.retiring && self.under_way.is_empty() {
-            self.discard_machine();
+            self.stop();
         }
-        if self.guest.is_none() {
-            let guest = self.spec.boot()?;
-            self.boots += 1;
-            if self.boots == 1 {
-                self.boot_s = guest.boot_s;
-            }
-            self.release.clone_from(&guest.release);
-            self.guest = Some(guest);
-            self.last_news = Instant::now();
+        if self.guest.is_none() && !self.waiting.is_empty() {
+            self.boot()?;
         }
-        let Some(guest) = &mut self.guest else {
-            return Ok(());
-        };
+        let Some(guest) = &mut self.guest else { return Ok(()) };
         while !self.retiring && self.under_way.len() < WINDOW {
-            let Some(job) = self.waiting.pop_front() else {
-                break;
-            };
+            let Some(job) = self.waiting.pop_front() else { break };
             let message = ToGuest::Run {
                 number: job.number,
                 run: self.next_run,
@@ -208,19 +198,53 @@ impl Runner {
         Ok(())
     }
 
-    fn answer(&mut self, message: FromGuest) -> Option<Event> {
+    fn boot(&mut self) -> Result<(), Failure> {
+        let guest = match self.spec.boot() {
+            Ok(guest) => guest,
+            // what has booted before can be used: this is an accident
+            Err(failure) if self.boots > 0 => return self.lost(&failure.to_string()),
+            Err(failure) => return Err(failure),
+        };
+        self.boots += 1;
+        if self.boots == 1 {
+            self.boot_s = guest.boot_s;
+        }
+        self.release.clone_from(&guest.release);
+        self.last_news = Instant::now();
+        for splat in &guest.early {
+            let violation =
+                crash(Invariant::Splat, splat, "the kernel complained while it was set up");
+            self.crashed(violation, String::new());
+        }
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    /// Waits for the machine's next event and files it.
+    fn wait(&mut self, timeout: Duration) -> Result<(), Failure> {
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        match guest.machine.next_event(timeout) {
+            MachineEvent::Message(message) => self.answer(message),
+            MachineEvent::Splat(splat) => {
+                self.splat(splat);
+                Ok(())
+            }
+            MachineEvent::Ended(ending) => self.ended(ending),
+            MachineEvent::Timeout => Ok(()),
+        }
+    }
+
+    fn answer(&mut self, message: FromGuest) -> Result<(), Failure> {
+        self.last_news = Instant::now();
         let (number, result) = match message {
             FromGuest::Done { number, history } => (number, Ok(history)),
             FromGuest::Failed { number, reason } => (number, Err(reason)),
-            other => {
-                tracing::warn!(?other, "unexpected message from the guest");
-                return None;
-            }
+            other => return self.lost(&format!("it said {other:?} out of turn")),
         };
-        let job = self.under_way.pop_front()?;
-        if job.number != number {
-            tracing::error!("answer {number} out of turn, expected {}", job.number);
+        if self.under_way.front().is_none_or(|job| job.number != number) {
+            return self.lost(&format!("it answered scenario {number} out of turn"));
         }
+        let Some(job) = self.under_way.pop_front() else { return Ok(()) };
         self.losses = 0;
         self.ran += 1;
         self.retiring |= self.ran >= RETIRE_AFTER;
@@ -228,65 +252,92 @@ impl Runner {
             self.recent.pop_front();
         }
         self.recent.push_back(job.clone());
-        Some(match result {
+        self.backlog.push_back(match result {
             Ok(history) => Event::Ran(job, Box::new(history)),
             Err(reason) => Event::Broke(job, reason),
-        })
+        });
+        Ok(())
     }
 
-    fn ended(&mut self, ending: Ending) -> Result<Event, Failure> {
-        let panic = match ending {
-            Ending::Panic(panic) => Ok(panic),
-            Ending::Reset => {
-                let headline = "reset without a word".to_owned();
-                Ok(Panic { headline, text: String::new() })
-            }
-            other => Err(reason(&other)),
-        };
-        match panic {
-            Ok(panic) => {
-                let evidence = "the kernel died".to_owned();
-                let event =
-                    self.crash(crash(Invariant::Panic, panic.headline, evidence), panic.text);
+    fn splat(&mut self, splat: Splat) {
+        // a fresh machine for a complaint that is new, since it may be the first of several; one that is known comes
+        // with every scenario, perhaps, and shall not cost a boot each time
+        self.retiring |= self.complaints.insert(splat.headline.clone());
+        let violation = crash(Invariant::Splat, &splat.headline, "the kernel complained");
+        self.crashed(violation, splat.text);
+    }
+
+    fn ended(&mut self, ending: Ending) -> Result<(), Failure> {
+        match kernels_end(&ending) {
+            Some(panic) => {
+                self.panicked(panic);
                 // the one under way took the kernel with it: it is reported, not repeated
                 self.under_way.pop_front();
                 self.discard_machine();
-                Ok(event)
+                Ok(())
             }
-            Err(reason) => {
-                self.losses += 1;
-                if self.losses > LOSSES {
-                    return Err(Failure::Harness(format!(
-                        "{LOSSES} machines in a row were lost, the last one because {reason}; see {}",
-                        self.spec.machine.console_log.display()
-                    )));
+            None => self.lost(&reason(&ending)),
+        }
+    }
+
+    fn panicked(&mut self, panic: Panic) {
+        let violation = crash(Invariant::Panic, &panic.headline, "the kernel died");
+        self.crashed(violation, panic.text);
+    }
+
+    /// A machine is gone, and not by the kernel's doing.
+    fn lost(&mut self, reason: &str) -> Result<(), Failure> {
+        self.discard_machine();
+        self.losses += 1;
+        if self.losses >= LOSSES {
+            return Err(Failure::Harness(format!(
+                "{LOSSES} machines in a row were lost, the last one because {reason}; see {}",
+                self.spec.machine.console_log.display()
+            )));
+        }
+        self.backlog.push_back(Event::Restarted(reason.to_owned()));
+        Ok(())
+    }
+
+    /// How long the guest may be silent: a scenario with calls that block may take their bounds.
+    fn patience(&self) -> Duration {
+        let blocking = self.under_way.front().filter(|job| job.scenario.may_block());
+        let calls = blocking.map_or(0, |job| job.scenario.steps.len());
+        let bound = Duration::from_millis(self.spec.plan.bounds.call_ms.into());
+        SILENCE + bound * u32::try_from(calls).unwrap_or(u32::MAX)
+    }
+
+    fn silent(&mut self) {
+        let Some(guest) = self.guest.take() else { return };
+        let hang = guest.machine.dump_and_kill(PATIENCE);
+        let evidence = format!("the guest gave no answer for {} s", self.patience().as_secs());
+        self.crashed(crash(Invariant::Hang, "guest-silent", &evidence), hang.text);
+        self.under_way.pop_front();
+        self.discard_machine();
+    }
+
+    /// What a machine said while it was switched off.
+    fn last_words(&mut self, rest: Vec<MachineEvent>) {
+        for event in rest {
+            match event {
+                MachineEvent::Splat(splat) => self.splat(splat),
+                MachineEvent::Ended(ending) => {
+                    if let Some(panic) = kernels_end(&ending) {
+                        self.panicked(panic);
+                    }
                 }
-                self.discard_machine();
-                Ok(Event::Restarted(reason))
+                MachineEvent::Message(_) | MachineEvent::Timeout => {}
             }
         }
     }
 
-    fn silent(&mut self) -> Event {
-        let console = match self.guest.take() {
-            Some(guest) => guest.machine.dump_and_kill(PATIENCE).text,
-            None => String::new(),
-        };
-        let evidence =
-            format!("the guest gave no answer for {} s and was killed", SILENCE.as_secs());
-        let event = self.crash(crash(Invariant::Hang, "guest-silent".into(), evidence), console);
-        self.under_way.pop_front();
-        self.discard_machine();
-        event
-    }
-
-    fn crash(&self, violation: Violation, console: String) -> Event {
-        Event::Crash(Box::new(Crash {
+    fn crashed(&mut self, violation: Violation, console: String) {
+        self.backlog.push_back(Event::Crash(Box::new(Crash {
             violation,
             console,
             suspect: self.under_way.front().or(self.recent.back()).cloned(),
             recent: self.recent.iter().cloned().collect(),
-        }))
+        })));
     }
 
     /// Lets the machine go; what it had not finished waits for the next one.
@@ -298,6 +349,17 @@ impl Runner {
         while let Some(job) = self.under_way.pop_back() {
             self.waiting.push_front(job);
         }
+    }
+}
+
+/// How the kernel died, if that is what ended the machine.
+fn kernels_end(ending: &Ending) -> Option<Panic> {
+    match ending {
+        Ending::Panic(panic) => Some(panic.clone()),
+        Ending::Reset => {
+            Some(Panic { headline: "reset without a word".to_owned(), text: String::new() })
+        }
+        _ => None,
     }
 }
 
@@ -316,7 +378,11 @@ fn reason(ending: &Ending) -> String {
     }
 }
 
-fn crash(invariant: Invariant, headline: String, evidence: String) -> Violation {
-    let evidence = format!("{evidence}: {headline}");
-    Violation { invariant, diagnosis: headline, record: None, evidence }
+fn crash(invariant: Invariant, headline: &str, evidence: &str) -> Violation {
+    Violation {
+        invariant,
+        diagnosis: headline.to_owned(),
+        record: None,
+        evidence: format!("{evidence}: {headline}"),
+    }
 }

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use report::{Artifacts, Context, Finding, FindingKey, Reliability, Summary, WriteError};
+use report::{Artifacts, Context, Finding, FindingKey, Summary, WriteError};
 use scenario::history::Pairing;
 use scenario::{History, Scenario, Verdict, Violation};
 
+use crate::exit::Failure;
+use crate::replay::Confirmed;
 use crate::runner::{Crash, Job};
 
+/// How many scenarios may fail to run, if they are less than a tenth of all.
+const BROKEN: u64 = 20;
 /// How many restart reasons are kept.
 const REASONS: usize = 20;
 
@@ -60,6 +64,7 @@ impl Tally {
         exempted: usize,
     ) -> Result<Vec<FindingKey>, WriteError> {
         self.summary.scenarios += 1;
+        self.summary.elapsed_s = self.started.elapsed().as_secs_f64();
         self.summary.exempted += exempted as u64;
         if history.pairing.is_paired() {
             self.summary.paired += 1;
@@ -126,7 +131,16 @@ impl Tally {
             if entry.shown_by.len() < SHOWN_BY {
                 entry.shown_by.extend(job.map(|job| job.scenario.clone()));
             }
-            entry.finding.first_scenario = entry.finding.first_scenario.min(number);
+            if number < entry.finding.first_scenario {
+                // machines run side by side: an earlier scenario may answer later
+                entry.artifacts = artifacts();
+                entry.shown_by.insert(0, entry.artifacts.original.clone());
+                entry.finding.first_scenario = number;
+                entry.finding.ops_original = entry.artifacts.original.steps.len();
+                entry.finding.ops_shrunk = entry.finding.ops_original;
+                let folder = self.out.join(&entry.finding.path);
+                entry.artifacts.save(&folder, &entry.finding, &self.context)?;
+            }
             return Ok(None);
         }
         let artifacts = artifacts();
@@ -148,35 +162,34 @@ impl Tally {
         Ok(Some(key))
     }
 
-    /// Replaces a finding's scenario by a smaller one that shows the same violation.
-    pub fn shrunk(
-        &mut self,
-        key: &FindingKey,
-        scenario: Scenario,
-        shown: Option<(Violation, History)>,
-        reliability: Option<Reliability>,
-    ) -> Result<(), WriteError> {
-        let Some(entry) = self.entries.get_mut(key) else {
-            return Ok(());
-        };
-        entry.finding.ops_shrunk = scenario.steps.len();
-        entry.finding.reliability = reliability;
-        entry.artifacts.scenario = scenario;
-        if let Some((violation, history)) = shown {
+    /// Notes what shrinking and replaying came to. A smaller scenario replaces the original only if it was seen to
+    /// show the violation.
+    pub fn confirmed(&mut self, key: &FindingKey, confirmed: Confirmed) -> Result<(), WriteError> {
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
+        entry.finding.reliability = confirmed.reliability;
+        if let Some((violation, history)) = confirmed.shown {
+            entry.finding.ops_shrunk = confirmed.scenario.steps.len();
+            entry.artifacts.scenario = confirmed.scenario;
             entry.artifacts.violation = violation;
             entry.artifacts.history = Some(history);
         }
         entry.artifacts.save(&self.out.join(&entry.finding.path), &entry.finding, &self.context)
     }
 
+    /// Counts a scenario that could not be run. A few are noted; with more than that, the harness is broken.
+    pub fn broke(&mut self, job: &Job, reason: &str) -> Result<(), Failure> {
+        self.summary.broken += 1;
+        let reason = format!("scenario {} could not be run: {reason}", job.number);
+        tracing::warn!("{reason}");
+        if self.summary.broken > BROKEN && self.summary.broken * 10 > self.summary.scenarios {
+            return Err(Failure::Harness(reason));
+        }
+        Ok(())
+    }
+
     /// Starts the campaign's clock: boot and build are not its time.
     pub fn start_clock(&mut self) {
         self.started = Instant::now();
-    }
-
-    /// Reads the campaign's clock.
-    pub fn stop_clock(&mut self) {
-        self.summary.elapsed_s = self.started.elapsed().as_secs_f64();
     }
 
     /// Brings the summary up to date and writes it.

@@ -199,11 +199,14 @@ impl TargetArgs {
         ];
         for (flag, path) in paths {
             if let Some(path) = path {
+                // absolute, so that they hold wherever the command is repeated
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 add(flag, path.display().to_string());
             }
         }
         for module in &self.module {
-            add("--module", module.clone());
+            let module_path = std::path::absolute(module).unwrap_or_else(|_| module.into());
+            add("--module", module_path.display().to_string());
         }
         if self.source.flavour != Flavour::default() {
             add("--flavour", self.source.flavour.to_string());
@@ -219,8 +222,9 @@ impl TargetArgs {
 }
 
 impl Target {
-    /// What to boot for this target: one machine with one processor, its console kept in `console_log`.
-    pub fn spec(&self, key: Key, out: &Path, console_log: PathBuf) -> Result<Spec, Failure> {
+    /// What to boot for this target: one machine with one processor, its console kept in `console_log`. The guest
+    /// sees the host's files, and can write to none: what a broken kernel does shall not reach the findings.
+    pub fn spec(&self, key: Key, console_log: PathBuf) -> Result<Spec, Failure> {
         let plan = Plan {
             modules: self.modules.clone(),
             pairing: self.pairing.clone(),
@@ -233,10 +237,9 @@ impl Target {
             accel: self.accel,
             vcpus: 1,
             memory_mib: MEMORY_MIB,
-            writable: vec![out.to_owned()],
-            cwd: std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?,
+            writable: Vec::new(),
+            cwd: PathBuf::from("/"),
             console_log,
-            journal: None,
             boot_limit: boot_limit(self.accel),
             append: Vec::new(),
         };
@@ -338,8 +341,8 @@ mod tests {
     fn the_flags_of_a_target_make_it_again() {
         for line in [
             "",
-            "--target plain --series a.mbox --contract rfc-v1 --allow peek --allow inq",
-            "--module a.ko:x=1,y=2 --flavour kasan",
+            "--target plain --series /a.mbox --contract rfc-v1 --allow peek --allow inq",
+            "--module /a.ko:x=1,y=2 --flavour kasan",
         ] {
             assert_eq!(parse(line).flags(), line);
         }

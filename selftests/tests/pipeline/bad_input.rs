@@ -18,8 +18,11 @@ pub const PLAIN: &[(&str, Test)] = &[
     ("a_kernel_without_the_kfunc_is_skipped", a_kernel_without_the_kfunc_is_skipped),
     ("a_kernel_that_is_none_does_not_boot", a_kernel_that_is_none_does_not_boot),
     ("no_qemu_is_said", no_qemu_is_said),
-    ("a_full_disk_is_said", a_full_disk_is_said),
+    ("no_scenarios_are_no_campaign", no_scenarios_are_no_campaign),
 ];
+
+/// What mounts a small file system, which takes root.
+pub const ROOT: &[(&str, Test)] = &[("a_full_disk_is_said", a_full_disk_is_said)];
 
 /// What does.
 pub const SERIES: &[(&str, Test)] =
@@ -96,11 +99,11 @@ fn no_qemu_is_said() -> Result<(), Failed> {
     expect_words(69, &["qemu-system-x86"], &mut fuzz)
 }
 
+fn no_scenarios_are_no_campaign() -> Result<(), Failed> {
+    expect_words(2, &["--scenarios"], sparring().args(["fuzz", "--scenarios", "0"]))
+}
+
 fn a_full_disk_is_said() -> Result<(), Failed> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("a_full_disk_is_said: skipped, mounting a small file system takes root");
-        return Ok(());
-    }
     let directory = tempfile::tempdir()?;
     let small = Some("size=256k");
     mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), small)?;

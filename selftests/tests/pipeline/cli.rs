@@ -21,7 +21,7 @@ pub fn series() -> Option<PathBuf> {
     root().join("../shared/series/rfc-v1.mbox").canonicalize().ok()
 }
 
-/// The command line that was built with this test.
+/// The command line in the directory that this test was built into; `./sparring test` has built it before.
 pub fn sparring() -> Command {
     let mut directory = std::env::current_exe().expect("a test has a path");
     directory.pop();

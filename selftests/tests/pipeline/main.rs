@@ -23,13 +23,21 @@ fn main() {
     if series.is_none() {
         eprintln!("tests that need the series are skipped: no ../shared/series/rfc-v1.mbox");
     }
-    let trial = |needs_series: bool| {
-        let skip = skip_all || needs_series && series.is_none();
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        eprintln!("tests that mount something are skipped: not root");
+    }
+    let trial = |needed: bool| {
+        let skip = skip_all || !needed;
         move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
     };
     let plain = [verdicts::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
     let with_series = [verdicts::SERIES, bad_input::SERIES].concat();
-    let trials =
-        plain.iter().map(trial(false)).chain(with_series.iter().map(trial(true))).collect();
+    let trials = plain
+        .iter()
+        .map(trial(true))
+        .chain(bad_input::ROOT.iter().map(trial(is_root)))
+        .chain(with_series.iter().map(trial(series.is_some())))
+        .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -12,7 +12,7 @@ use crate::cli::{check, expect, number, root, series, sparring, summary};
 pub const PLAIN: &[(&str, Test)] = &[
     ("plain_tcp_keeps_the_contract", plain_tcp_keeps_the_contract),
     ("plain_tcp_in_a_sockhash_keeps_the_contract", plain_tcp_in_a_sockhash_keeps_the_contract),
-    ("the_seeds_pass_on_plain_tcp", the_seeds_pass_on_plain_tcp),
+    ("the_corpus_passes_on_plain_tcp", the_corpus_passes_on_plain_tcp),
     ("canary_a_wrong_expectation_fails", canary_a_wrong_expectation_fails),
 ];
 
@@ -40,15 +40,16 @@ fn plain_tcp_in_a_sockhash_keeps_the_contract() -> Result<(), Failed> {
     clean("plain-in-sockhash", "2000")
 }
 
-fn the_seeds_pass_on_plain_tcp() -> Result<(), Failed> {
-    let mut seeds: Vec<_> = fs::read_dir(root().join("corpus/seeds"))?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ring"))
-        .collect();
-    seeds.sort();
-    check(!seeds.is_empty(), "no seeds")?;
-    expect(0, sparring().args(["run", "--target", "plain", "--repeat", "3"]).args(seeds))?;
+fn the_corpus_passes_on_plain_tcp() -> Result<(), Failed> {
+    let mut files = Vec::new();
+    for directory in ["corpus/seeds", "corpus/regressions"] {
+        let entries = fs::read_dir(root().join(directory))?.flatten().map(|entry| entry.path());
+        let before = files.len();
+        files.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "ring")));
+        check(files.len() > before, format!("nothing in {directory}"))?;
+    }
+    files.sort();
+    expect(0, sparring().args(["run", "--target", "plain", "--repeat", "3"]).args(files))?;
     Ok(())
 }
 
@@ -69,7 +70,7 @@ fn canary_a_wrong_expectation_fails() -> Result<(), Failed> {
 fn the_series_breaks_the_contract() -> Result<(), Failed> {
     let series = series().ok_or("no series")?;
     let out = tempfile::tempdir()?;
-    let flags = ["fuzz", "--time", "40s", "--seed", "1", "--out"];
+    let flags = ["fuzz", "--scenarios", "6000", "--seed", "1", "--out"];
     expect(1, sparring().args(flags).arg(out.path()).arg("--series").arg(&series))?;
     let summary = summary(out.path())?;
     check(number(&summary, "ring_bytes")? > 0.0, &summary)?;

@@ -14,8 +14,11 @@ const NOT_STARTED: i32 = 127;
 /// The one directory that every program can write to.
 const TEMPORARY: &str = "/dev/shm";
 
-/// Runs it to its end.
+/// Runs it to its end, with the network of the scenarios.
 pub fn run(program: &Program) -> Exit {
+    if let Err(error) = execute::prepare_network() {
+        say(&format!("the network: {error}"));
+    }
     match status(program) {
         Ok(status) => match status.signal() {
             Some(signal) => Exit::Signal(signal),

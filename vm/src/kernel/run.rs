@@ -22,7 +22,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("flex", "flex"),
     ("bison", "bison"),
     ("bc", "bc"),
-    ("pahole", "dwarves"),
+    ("pahole", "pahole"),
     ("patch", "patch"),
     ("cp", "coreutils"),
     ("gzip", "gzip"),

@@ -11,12 +11,9 @@
 //! whatever reason, they end.
 
 mod feed;
-mod journal;
 mod monitor;
 mod process;
 mod qemu;
-
-pub use journal::{Journal, read_journal};
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -59,8 +56,6 @@ pub struct MachineSpec {
     pub cwd: PathBuf,
     /// The console is appended to this file as it comes.
     pub console_log: PathBuf,
-    /// Every message to the guest is appended to this file before it is sent; see [`Journal`].
-    pub journal: Option<PathBuf>,
     /// How long it may take until the agent says hello.
     pub boot_limit: Duration,
     /// Further words for the kernel's command line.
@@ -182,7 +177,6 @@ pub struct Machine {
     events: Receiver<Event>,
     early: VecDeque<Event>,
     ended: Option<Ending>,
-    journal: Option<Journal>,
     console_log: PathBuf,
     /// Where in the log this machine's console begins, in bytes.
     console_start: u64,
@@ -244,8 +238,6 @@ impl Machine {
         for directory in &spec.writable {
             std::fs::read_dir(directory).map_err(at(directory))?;
         }
-        let journal = spec.journal.as_deref();
-        let journal = journal.map(|p| Journal::open(p).map_err(at(p))).transpose()?;
         let log = std::fs::File::options().create(true).append(true).open(&spec.console_log);
         let log = log.map_err(at(&spec.console_log))?;
         let console_start = log.metadata().map_err(at(&spec.console_log))?.len();
@@ -257,7 +249,6 @@ impl Machine {
             events,
             early: VecDeque::new(),
             ended: None,
-            journal,
             console_log: spec.console_log.clone(),
             console_start,
             hello: Hello::default(),
@@ -332,17 +323,13 @@ impl Machine {
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
-    /// Records a message in the journal, then sends it.
+    /// Sends a message.
     ///
     /// # Errors
     /// `BrokenPipe` when the machine has ended, which [`Machine::next_event`] tells more about; `WouldBlock` when
-    /// the guest has not read for ten seconds, after which nothing can be sent any more; what the journal's file
-    /// reports.
+    /// the guest has not read for ten seconds, after which nothing can be sent any more.
     pub fn send(&mut self, message: &ToGuest) -> io::Result<()> {
         let frame = crate::wire::frame(message)?;
-        if let Some(journal) = &mut self.journal {
-            journal.record(&frame)?;
-        }
         (&self.control).write_all(&frame)
     }
 

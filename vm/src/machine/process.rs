@@ -170,6 +170,11 @@ fn ending(
     stderr: String,
 ) -> Ending {
     if let Some(panic) = words.panic {
+        // PID 1 that exits takes the kernel down with it (do_exit() in kernel/exit.c); its own words tell that it did
+        let by_init = panic.headline.contains("Attempted to kill init");
+        if by_init && !words.agent.is_empty() {
+            return Ending::AgentDied(words.agent);
+        }
         return Ending::Panic(panic);
     }
     if let Some(reason) = garbled {

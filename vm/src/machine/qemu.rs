@@ -146,7 +146,6 @@ mod tests {
             writable: vec!["/w/out".into(), "/w".into(), "/x,y".into()],
             cwd: "/w".into(),
             console_log: "/w/console.log".into(),
-            journal: None,
             boot_limit: Duration::from_secs(1),
             append: vec!["foo=bar".into()],
         }

@@ -116,7 +116,9 @@ pub(crate) fn expected(model: &mut Model<'_>, call: Call<'_>, scenario: &Scenari
         Op::Outq => Invariant::Outq,
         Op::SoError => Invariant::ResetOnce,
         Op::Shutdown(_) => Invariant::HalfClose,
-        Op::Recv { .. } | Op::Set(_) | Op::Close | Op::Abort => Invariant::RecvResult,
+        Op::Close => Invariant::CloseEof,
+        Op::Abort => Invariant::Reset,
+        Op::Recv { .. } | Op::Set(_) => Invariant::RecvResult,
     };
     let because = format!("the scenario says that it {wanted}");
     model.blame(call, invariant, "differs-from-expected", &because);

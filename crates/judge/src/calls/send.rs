@@ -58,7 +58,8 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     backpressure(model, call);
 }
 
-/// `backpressure`: with both buffers fixed, no more bytes are in between than they hold.
+/// `backpressure`: with both buffers fixed before the handshake, no more bytes are in between than the largest of
+/// their sizes hold.
 ///
 /// The kernel doubles both sizes (`socket(7)`); another doubling and 512 KiB are given away for segments that
 /// overshoot (`sk_stream_memory_free` is asked before a segment is filled).
@@ -69,6 +70,9 @@ fn backpressure(model: &mut Model<'_>, call: Call<'_>) {
     else {
         return;
     };
+    if !model.side(endpoint).sndbuf_fixed || !model.side(endpoint.peer()).rcvbuf_fixed {
+        return;
+    }
     let bound = 4 * (u64::from(sndbuf) + u64::from(rcvbuf)) + (512 << 10);
     let between = model.outgoing(endpoint).unread();
     if between > bound && !model.outgoing(endpoint).lost_track {

@@ -133,12 +133,8 @@ fn one_byte_that_looks_like_the_skipped_urgent_one_is_no_violation() {
 #[test_log::test]
 fn a_single_byte_that_equals_the_skipped_urgent_one_leaves_two_positions() {
     // seen on plain TCP in scenario 6825 of seed 1: the byte behind the urgent one has the same value
-    let twin = (1..100_000)
-        .find(|&at| {
-            let (here, next) = (raw(Client, at..at + 1), raw(Client, at + 1..at + 2));
-            here == next
-        })
-        .unwrap();
+    let twin =
+        (1..100_000).find(|&at| raw(Client, at..at + 1) == raw(Client, at + 1..at + 2)).unwrap();
     let len = u32::try_from(twin).unwrap();
     Story::new()
         .send(Client, len)
@@ -147,6 +143,21 @@ fn a_single_byte_that_equals_the_skipped_urgent_one_leaves_two_positions() {
         .recv(Server, len, 0..twin)
         .recv(Server, 1, twin..twin + 1)
         .recv(Server, 100, twin + 2..twin + 11)
+        .passes();
+}
+
+#[test_log::test]
+fn a_piece_cut_by_a_chance_match_is_put_together_again() {
+    // seen on plain TCP in scenario 3064 of seed 2: the executor expected byte 888, and byte 889 has the same value
+    let twin =
+        (1..100_000).find(|&at| raw(Client, at..at + 1) == raw(Client, at + 1..at + 2)).unwrap();
+    let len = u32::try_from(twin + 1).unwrap();
+    let data = vec![bytes(Client, twin..twin + 1), bytes(Client, twin + 2..twin + 20)];
+    Story::new()
+        .send(Client, len)
+        .send(Client, 19)
+        .recv(Server, len, 0..twin + 1)
+        .got(Server, 100, RecvFlags::empty(), data)
         .passes();
 }
 

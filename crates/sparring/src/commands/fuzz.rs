@@ -1,6 +1,7 @@
 //! `sparring fuzz`: run a campaign.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +9,7 @@ use comfy_table::{Table, presets};
 use report::Summary;
 
 use crate::campaign::Campaign;
+use crate::commands::duration;
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
 use crate::target::TargetArgs;
@@ -27,7 +29,7 @@ pub struct Args {
     #[arg(long, value_parser = duration)]
     time: Option<Duration>,
     /// How many scenarios to run
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     scenarios: Option<u64>,
     /// VMs at the same time [default: one per processor]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -45,9 +47,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let interrupted = interrupt::flag()?;
-    let out = prepare(&args.out)?;
     let target = args.target.resolve()?;
+    let out = prepare(&args.out)?;
+    // not before: until here a signal may end the process, and with it a kernel build
+    let interrupted = interrupt::flag()?;
     let seed = args.seed.unwrap_or_else(clock_seed);
     eprintln!("fuzz {} with seed {seed} on {}", target.name, target.accel);
     let campaign = Campaign {
@@ -67,20 +70,31 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     } else {
         print(&summary, &args.out);
     }
-    if outcome == Outcome::Unfinished {
-        eprintln!("sparring: interrupted after {} scenarios; no verdict", summary.scenarios);
+    if let (Outcome::Unfinished, Some(missing)) = (outcome, &summary.unfinished) {
+        eprintln!("sparring: no verdict after {} scenarios: {missing}", summary.scenarios);
     }
     Ok(outcome)
 }
 
-/// The directory, made if needed, as an absolute path that the guest shares.
-fn prepare(out: &PathBuf) -> Result<PathBuf, Failure> {
-    std::fs::create_dir_all(out).and_then(|()| out.canonicalize()).map_err(|e| {
+/// The directory, made if needed, as an absolute path. An earlier campaign in it is moved aside.
+fn prepare(out: &Path) -> Result<PathBuf, Failure> {
+    let failed = |e: std::io::Error| {
         Failure::Harness(format!(
             "cannot use --out {}: {e}; choose another directory",
             out.display()
         ))
-    })
+    };
+    if out.join("summary.json").exists() {
+        // without a slash at its end
+        let name: PathBuf = out.components().collect();
+        let aside = (1..)
+            .map(|n| PathBuf::from(format!("{}.{n}", name.display())))
+            .find(|aside| !aside.exists())
+            .unwrap_or_default();
+        fs::rename(out, &aside).map_err(failed)?;
+        eprintln!("the campaign in {} is now in {}", out.display(), aside.display());
+    }
+    fs::create_dir_all(out).and_then(|()| out.canonicalize()).map_err(failed)
 }
 
 fn clock_seed() -> u64 {
@@ -91,24 +105,7 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Reads `90`, `90s`, `10m` or `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        unit => return Err(format!("unknown unit {unit:?}: use s, m or h")),
-    };
-    let number: u64 = digits.parse().map_err(|_| "give a whole number such as 90s".to_owned())?;
-    number
-        .checked_mul(factor)
-        .filter(|seconds| (1..=u64::from(u32::MAX)).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| "give at least 1s and at most some years".to_owned())
-}
-
-fn print(summary: &Summary, out: &std::path::Path) {
+fn print(summary: &Summary, out: &Path) {
     println!(
         "{} scenarios in {:.1} s ({:.0}/s), {} paired, ring {:.1} % of {} bytes, {} inconclusive, {} restarts",
         summary.scenarios,
@@ -121,7 +118,9 @@ fn print(summary: &Summary, out: &std::path::Path) {
         summary.vm_restarts,
     );
     if summary.findings.is_empty() {
-        println!("no violation of {} on {}", summary.contract, summary.target);
+        if summary.unfinished.is_none() {
+            println!("no violation of {} on {}", summary.contract, summary.target);
+        }
         return;
     }
     let mut table = Table::new();
@@ -139,20 +138,4 @@ fn print(summary: &Summary, out: &std::path::Path) {
         ]);
     }
     println!("{table}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test_log::test]
-    fn times_are_read_with_and_without_unit() {
-        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
-        for bad in ["", "s", "0", "-1s", "1.5s", "3d", "99999999999999999999"] {
-            assert!(duration(bad).is_err(), "{bad:?}");
-        }
-    }
 }

@@ -1,6 +1,42 @@
 //! One file per command.
 
+pub mod exec;
 pub mod fuzz;
 pub mod kernel;
 pub mod run;
 pub mod test;
+
+use std::time::Duration;
+
+/// Reads `90`, `90s`, `10m` or `2h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        unit => return Err(format!("unknown unit {unit:?}: use s, m or h")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "give a whole number such as 90s".to_owned())?;
+    number
+        .checked_mul(factor)
+        .filter(|seconds| (1..=u64::from(u32::MAX)).contains(seconds))
+        .map(Duration::from_secs)
+        .ok_or_else(|| "give at least 1s and at most some years".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test_log::test]
+    fn times_are_read_with_and_without_unit() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
+        for bad in ["", "s", "0", "-1s", "1.5s", "3d", "99999999999999999999"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

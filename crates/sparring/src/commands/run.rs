@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use report::{FindingKey, Reliability};
 use scenario::payload::Key;
+use scenario::verdict::Doubt;
 use scenario::{History, Scenario, Verdict, Violation, text};
 use serde::Serialize;
 
@@ -37,7 +38,27 @@ struct Shown {
     file: PathBuf,
     replays: u32,
     inconclusive: u32,
+    doubt: Option<Doubt>,
     violations: Vec<Counted>,
+}
+
+impl Shown {
+    /// Counts what one replay violated.
+    fn count(&mut self, replayed: &Replayed) {
+        let history = replayed.judged.as_ref().map(|(_, history)| history);
+        for violation in replayed.violations() {
+            let key = FindingKey::of(violation);
+            match self.violations.iter_mut().find(|c| FindingKey::of(&c.violation) == key) {
+                Some(counted) => counted.reliability.hits += 1,
+                None => self.violations.push(Counted {
+                    violation: violation.clone(),
+                    reliability: Reliability { hits: 1, of: 0 },
+                    console: replayed.crashes.iter().map(|crash| crash.console.as_str()).collect(),
+                    history: history.cloned(),
+                }),
+            }
+        }
+    }
 }
 
 /// One violation and how often it came.
@@ -46,27 +67,36 @@ struct Counted {
     #[serde(flatten)]
     violation: Violation,
     reliability: Reliability,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    console: String,
     #[serde(skip)]
     history: Option<History>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let interrupted = interrupt::flag()?;
     // all files are read before the first machine boots: a bad one should not cost a boot
     let scenarios =
         args.files.iter().map(|file| read(file)).collect::<Result<Vec<Scenario>, Failure>>()?;
     let target = args.target.resolve()?;
+    // not before: until here a signal may end the process, and with it a kernel build
+    let interrupted = interrupt::flag()?;
     let scratch = tempfile::Builder::new()
         .prefix("sparring-run-")
         .tempdir()
         .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
-    let spec =
-        target.spec(Key::from_seed(0), scratch.path(), scratch.path().join("console.log"))?;
+    let spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
     let mut replay = Replay::new(Runner::new(spec), target.contract);
     let mut results = Vec::new();
     for (file, scenario) in args.files.iter().zip(&scenarios) {
-        let shown = repeat(&mut replay, file, scenario, args.repeat, &interrupted)?;
+        let shown = match repeat(&mut replay, file, scenario, args.repeat, &interrupted) {
+            Ok(shown) => shown,
+            Err(failure) => {
+                let console = scratch.keep().join("console.log");
+                eprintln!("sparring: the console is kept in {}", console.display());
+                return Err(failure);
+            }
+        };
         if !args.json {
             print(&shown, scenario);
         }
@@ -77,6 +107,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         let json = serde_json::to_string_pretty(&results)
             .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
         println!("{json}");
+    }
+    if interrupted.load(Ordering::Relaxed) {
+        eprintln!("sparring: interrupted after {} of {} files", results.len(), args.files.len());
     }
     Ok(if results.iter().any(|shown| !shown.violations.is_empty()) {
         Outcome::Violation
@@ -100,32 +133,27 @@ fn repeat(
     times: u32,
     interrupted: &AtomicBool,
 ) -> Result<Shown, Failure> {
-    let mut shown =
-        Shown { file: file.to_owned(), replays: 0, inconclusive: 0, violations: Vec::new() };
+    let mut shown = Shown {
+        file: file.to_owned(),
+        replays: 0,
+        inconclusive: 0,
+        doubt: None,
+        violations: Vec::new(),
+    };
     for _ in 0..times {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
-        let (violations, history) = match replay.once(scenario)? {
-            Replayed::Judged(verdict, history) => {
-                shown.inconclusive += u32::from(matches!(verdict, Verdict::Inconclusive(_)));
-                (verdict.violations().to_vec(), Some(*history))
-            }
-            Replayed::Crashed(crash) => (vec![crash.violation], None),
-        };
-        shown.replays += 1;
-        for violation in violations {
-            let key = FindingKey::of(&violation);
-            match shown.violations.iter_mut().find(|c| FindingKey::of(&c.violation) == key) {
-                Some(counted) => counted.reliability.hits += 1,
-                None => shown.violations.push(Counted {
-                    violation,
-                    reliability: Reliability { hits: 1, of: 0 },
-                    history: history.clone(),
-                }),
-            }
+        let replayed = replay.once(scenario)?;
+        if let Some((Verdict::Inconclusive(doubt), _)) = &replayed.judged {
+            shown.inconclusive += 1;
+            shown.doubt = Some(*doubt);
         }
+        shown.replays += 1;
+        shown.count(&replayed);
     }
+    // a complaint that came after the last answer still belongs to this file
+    shown.count(&replay.settle()?);
     for counted in &mut shown.violations {
         counted.reliability.of = shown.replays;
     }
@@ -136,7 +164,10 @@ fn print(shown: &Shown, scenario: &Scenario) {
     let file = shown.file.display();
     if shown.violations.is_empty() {
         let passed = shown.replays - shown.inconclusive;
-        println!("{file}: pass {passed}/{}, inconclusive {}", shown.replays, shown.inconclusive);
+        println!("{file}: pass {passed}/{}", shown.replays);
+        if let Some(doubt) = shown.doubt {
+            println!("{file}: inconclusive {}/{}: {doubt}", shown.inconclusive, shown.replays);
+        }
         return;
     }
     for counted in &shown.violations {
@@ -147,5 +178,6 @@ fn print(shown: &Shown, scenario: &Scenario) {
             let marked: Vec<usize> = record.iter().copied().collect();
             print!("{}", report::timeline(scenario, history, &marked));
         }
+        print!("{}", counted.console);
     }
 }

@@ -1,11 +1,13 @@
 //! `sparring test`: every test: style, host unit tests, then the selftests in the VM.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::exit::{Failure, Outcome};
-use crate::target::{SourceArgs, kernel_failure};
+use crate::progress::BuildProgress;
+use crate::target::kernel_failure;
 
 /// Run every test: style, host unit tests, then the selftests in the VM.
 #[derive(clap::Args)]
@@ -17,48 +19,57 @@ pub struct Args {
 
 /// One part of the tests: a cargo command.
 struct Stage {
-    name: &'static str,
+    name: String,
     cargo: &'static [&'static str],
-    environment: &'static [(&'static str, &'static str)],
+    environment: Vec<(&'static str, OsString)>,
 }
 
-const STYLE: Stage = Stage {
-    name: "style",
-    cargo: &["run", "--quiet", "--release", "--package", "xtask", "--", "tidy"],
-    environment: &[],
-};
-const HOST: Stage = Stage {
-    name: "host",
-    cargo: &["test", "--release", "--workspace", "--exclude", "selftests"],
-    environment: &[],
-};
-const GUEST: Stage = Stage {
-    name: "vm",
-    // one after the other: each boots its own machines
-    cargo: &["test", "--release", "--package", "selftests", "--", "--test-threads", "1"],
-    environment: &[("SPARRING_VM_TESTS", "1")],
-};
+const STYLE: &[&str] = &["run", "--quiet", "--release", "--package", "xtask", "--", "tidy"];
+const HOST: &[&str] = &["test", "--release", "--workspace", "--exclude", "selftests"];
+/// Tests that drive machines themselves.
+const MACHINE: &[&str] = &[
+    "test",
+    "--release",
+    "--package",
+    "vm",
+    "--test",
+    "machine",
+    "--",
+    "--ignored",
+    "--skip",
+    "pace",
+];
+/// Tests that run in a guest as a whole.
+const GUEST: &[&str] = &[
+    "test",
+    "--release",
+    "--package",
+    "bpf",
+    "--package",
+    "execute",
+    "--test",
+    "attach",
+    "--test",
+    "paired",
+    "--test",
+    "loopback",
+    "--",
+    "--include-ignored",
+];
+/// Tests that drive the command line; one after the other, since each keeps all processors busy.
+const PIPELINE: &[&str] =
+    &["test", "--release", "--package", "selftests", "--", "--test-threads", "1"];
+/// How cargo is told what runs test programs (The Cargo Book, "Configuration", `target.<triple>.runner`).
+const RUNNER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let root = root()?;
+    let stage = |name: &str, cargo| Stage { name: name.to_owned(), cargo, environment: Vec::new() };
     let mut failed = Vec::new();
-    let mut stages = vec![STYLE, HOST];
+    run_stages(&root, vec![stage("style", STYLE), stage("host", HOST)], &mut failed)?;
     if !args.host_only {
-        stages.push(GUEST);
-    }
-    for stage in stages {
-        if stage.name == GUEST.name {
-            build_kernel()?;
-        }
-        let started = Instant::now();
-        println!("== {} tests", stage.name);
-        let passed = stage.run(&root)?;
-        let result = if passed { "passed" } else { "failed" };
-        println!("== {} tests {result} in {:.0} s", stage.name, started.elapsed().as_secs_f64());
-        if !passed {
-            failed.push(stage.name);
-        }
+        run_stages(&root, stages_in_the_vm(&root)?, &mut failed)?;
     }
     if failed.is_empty() {
         return Ok(Outcome::Pass);
@@ -66,13 +77,70 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     Err(Failure::Harness(format!("{} tests failed: see above", failed.join(" and "))))
 }
 
-/// The selftests need the default kernel; its build shows progress here rather than inside of a test.
-fn build_kernel() -> Result<(), Failure> {
-    let cache = vm::kernel::Cache::open().map_err(kernel_failure)?;
-    let progress = crate::progress::BuildProgress::new();
-    let request = SourceArgs { tree: None, series: None, flavour: vm::kernel::Flavour::default() };
-    vm::kernel::build(&request.request(), &cache, &progress).map_err(kernel_failure)?;
+/// Runs them all, whatever fails, and collects the names of those that do.
+fn run_stages(root: &Path, stages: Vec<Stage>, failed: &mut Vec<String>) -> Result<(), Failure> {
+    for stage in stages {
+        let started = Instant::now();
+        println!("== {} tests", stage.name);
+        let passed = stage.run(root)?;
+        let result = if passed { "passed" } else { "failed" };
+        println!("== {} tests {result} in {:.0} s", stage.name, started.elapsed().as_secs_f64());
+        if !passed {
+            failed.push(stage.name);
+        }
+    }
     Ok(())
+}
+
+/// What needs a kernel: built here, where its progress shows, rather than inside of a test.
+fn stages_in_the_vm(root: &Path) -> Result<Vec<Stage>, Failure> {
+    let sparring = std::env::current_exe().map_err(|e| Failure::Harness(e.to_string()))?;
+    let runner = |flags: &str| {
+        let mut command = sparring.clone().into_os_string();
+        command.push(format!(" exec --time 10m {flags} --"));
+        (RUNNER, command)
+    };
+    let plain = kernel(None)?;
+    let mut stages = vec![
+        Stage {
+            name: "machine".into(),
+            cargo: MACHINE,
+            environment: vec![
+                ("SPARRING_TEST_KERNEL", plain.into()),
+                ("SPARRING_AGENT", sparring.with_file_name("sparring-agent").into()),
+            ],
+        },
+        Stage { name: "guest".into(), cargo: GUEST, environment: vec![runner("--target plain")] },
+    ];
+    match root.join("../shared/series/rfc-v1.mbox").canonicalize() {
+        Ok(series) => {
+            kernel(Some(&series))?;
+            let flags = format!("--series {}", series.display());
+            stages.push(Stage {
+                name: "guest with the series".into(),
+                cargo: GUEST,
+                environment: vec![runner(&flags), ("SPARRING_KFUNC", "1".into())],
+            });
+        }
+        Err(_) => println!("== tests with the series are skipped: no ../shared/series/rfc-v1.mbox"),
+    }
+    stages.push(Stage {
+        name: "pipeline".into(),
+        cargo: PIPELINE,
+        environment: vec![("SPARRING_VM_TESTS", "1".into())],
+    });
+    Ok(stages)
+}
+
+fn kernel(series: Option<&Path>) -> Result<PathBuf, Failure> {
+    let cache = vm::kernel::Cache::open().map_err(kernel_failure)?;
+    let request = vm::kernel::Request {
+        series: series.map(Path::to_owned),
+        ..vm::kernel::Request::default()
+    };
+    vm::kernel::build(&request, &cache, &BuildProgress::new())
+        .map(|kernel| kernel.bzimage)
+        .map_err(kernel_failure)
 }
 
 impl Stage {
@@ -80,7 +148,7 @@ impl Stage {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         Command::new(cargo)
             .args(self.cargo)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(root)
             .status()
             .map(|status| status.success())
