@@ -1,48 +1,16 @@
 //! Attaching to a cgroup, in a guest: `./sparring test` runs it there. With `SPARRING_KFUNC` set, the guest's kernel
 //! must have the kfunc.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process;
+use std::path::Path;
+
+mod cgroup;
 
 use bpf::{Answer, Attached, Error, Kind, Reports};
+use cgroup::Cgroup;
 
 const OURS: &str = concat!(env!("OUT_DIR"), "/pair.bpf.o");
-
-/// Where the unified hierarchy is mounted.
-fn cgroup2() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (path, kind) = (fields.nth(1)?, fields.next()?);
-        (kind == "cgroup2").then(|| path.into())
-    })
-}
-
-/// A cgroup with only this process in it; it leaves and removes it on drop.
-struct Cgroup {
-    root: PathBuf,
-    path: PathBuf,
-}
-
-impl Cgroup {
-    fn enter() -> Cgroup {
-        let root = cgroup2().expect("a guest has cgroup2");
-        let path = root.join(format!("sparring-{}", process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("cgroup.procs"), process::id().to_string()).unwrap();
-        Cgroup { root, path }
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::write(self.root.join("cgroup.procs"), process::id().to_string());
-        let _ = fs::remove_dir(&self.path);
-    }
-}
 
 /// `None` where the kernel has no kfunc, and need not have it.
 fn attach(kind: Kind<'_>, cgroup: &Cgroup) -> Option<Attached> {

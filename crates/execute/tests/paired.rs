@@ -1,13 +1,14 @@
 //! The executor on sockets that a program saw, in a guest: `./sparring test` runs it there. With `SPARRING_KFUNC`
 //! set, the guest's kernel must have the kfunc.
 
-use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process;
 use std::time::{Duration, Instant};
 
+#[path = "../../../bpf/tests/cgroup/mod.rs"]
+mod cgroup;
+
 use bpf::{Attached, Error, Kind};
+use cgroup::Cgroup;
 use execute::{Executor, prepare_network};
 use scenario::history::{Bounds, Pairing};
 use scenario::payload::Key;
@@ -15,39 +16,6 @@ use scenario::{
     Buffer, Endpoint, Family, History, Lane, Op, RecvFlags, Scenario, SendFlags, Setup, SockOption,
     Step,
 };
-
-/// Where the unified hierarchy is mounted.
-fn cgroup2() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ');
-        let (path, kind) = (fields.nth(1)?, fields.next()?);
-        (kind == "cgroup2").then(|| path.into())
-    })
-}
-
-/// A cgroup with only this process in it; it leaves and removes it on drop.
-struct Cgroup {
-    root: PathBuf,
-    path: PathBuf,
-}
-
-impl Cgroup {
-    fn enter() -> Cgroup {
-        let root = cgroup2().expect("a guest has cgroup2");
-        let path = root.join(format!("sparring-{}", process::id()));
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("cgroup.procs"), process::id().to_string()).unwrap();
-        Cgroup { root, path }
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::write(self.root.join("cgroup.procs"), process::id().to_string());
-        let _ = fs::remove_dir(&self.path);
-    }
-}
 
 fn scenario(family: Family) -> Scenario {
     let lane = |name: &str, endpoint| Lane { name: name.into(), endpoint };
