@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use report::{Context, FindingKey, Summary};
-use scenario::Verdict;
 use scenario::payload::Key;
+use scenario::{Invariant, Verdict};
 use vm::wire::Pairing;
 
 use crate::exit::{Failure, Outcome};
@@ -244,8 +244,12 @@ impl Shared<'_> {
             Event::Broke(job, reason) => self.lock().broke(&job, &reason)?,
             Event::Crash(crash) => {
                 let mut tally = self.lock();
-                tally.restarted(&crash.violation.evidence);
-                new.extend(tally.crashed(&crash)?);
+                let key = tally.crashed(&crash)?;
+                // a splat that is known costs no machine
+                if key.is_some() || crash.violation.invariant != Invariant::Splat {
+                    tally.restarted(&crash.violation.evidence);
+                }
+                new.extend(key);
             }
             Event::Restarted(reason) => self.lock().restarted(&reason),
         }
