@@ -117,8 +117,8 @@ impl Campaign {
         if worked.is_ok() {
             shared.confirm_all(interrupted);
         }
-        let finished = worked.is_ok() && !interrupted.load(Ordering::Relaxed);
-        match (shared.close(finished), worked) {
+        let is_complete = !interrupted.load(Ordering::Relaxed);
+        match (shared.close(is_complete, worked.as_ref().err()), worked) {
             (Ok((summary, Outcome::Violation)), Err(failure)) => {
                 // what was found stands, whatever ended the campaign
                 shared.bar.line(&format!("ended early: {failure}"));
@@ -325,18 +325,29 @@ impl Shared<'_> {
     }
 
     /// Writes the final summary.
-    fn close(&self, finished: bool) -> Result<(Summary, Outcome), Failure> {
+    fn close(
+        &self,
+        is_complete: bool,
+        failure: Option<&Failure>,
+    ) -> Result<(Summary, Outcome), Failure> {
         let mut tally = self.lock();
-        let missing =
-            if finished { self.missing(&tally.summary) } else { Some("interrupted".into()) };
+        let missing = match failure {
+            Some(failure) => Some(failure.to_string()),
+            None if is_complete => self.missing(&tally.summary),
+            None => Some("interrupted".to_owned()),
+        };
         let outcome = match (tally.entries.is_empty(), &missing) {
             (false, _) => Outcome::Violation,
             (true, None) => Outcome::Pass,
             (true, Some(_)) => Outcome::Unfinished,
         };
-        tally.summary.finished = finished;
-        tally.summary.unfinished = missing;
-        tally.summary.exit_code = outcome.code();
+        let summary = &mut tally.summary;
+        summary.finished = is_complete && failure.is_none();
+        summary.unfinished = missing;
+        summary.exit_code = match (outcome, failure) {
+            (Outcome::Unfinished, Some(failure)) => failure.code(),
+            _ => outcome.code(),
+        };
         tally.save()?;
         Ok((tally.summary.clone(), outcome))
     }

@@ -10,8 +10,12 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::cli::{
-    Running, check, default_kernel, expect, is_gone, number, root, sparring, summary, wait_for,
+    Running, check, default_kernel, expect, is_gone, number, root, series, sparring, summary,
+    wait_for,
 };
+
+/// On the series kernel.
+pub const SERIES: &[(&str, Test)] = &[("ctrl_c_keeps_findings", ctrl_c_keeps_findings)];
 
 /// One test per accident.
 pub const ALL: &[(&str, Test)] = &[
@@ -25,7 +29,7 @@ pub const ALL: &[(&str, Test)] = &[
 
 fn a_killed_qemu_is_replaced() -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
-    let running = Running::start(out.path(), &["--scenarios", "3000"])?;
+    let running = Running::start(out.path(), &["--target", "plain", "--scenarios", "3000"])?;
     kill(running.qemu()?, Signal::SIGKILL)?;
     let (code, said) = running.end()?;
     check(code == Some(0), format!("ended with {code:?}: {said}"))?;
@@ -36,7 +40,7 @@ fn a_killed_qemu_is_replaced() -> Result<(), Failed> {
 
 fn ctrl_c_keeps_everything() -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
-    let running = Running::start(out.path(), &["--time", "1h"])?;
+    let running = Running::start(out.path(), &["--target", "plain", "--time", "1h"])?;
     let qemu = running.qemu()?;
     running.signal(Signal::SIGINT)?;
     let (code, said) = running.end()?;
@@ -48,9 +52,27 @@ fn ctrl_c_keeps_everything() -> Result<(), Failed> {
     check(summary["finished"] == false, &summary)
 }
 
+fn ctrl_c_keeps_findings() -> Result<(), Failed> {
+    let series = series().ok_or("no series")?.display().to_string();
+    let out = tempfile::tempdir()?;
+    let running = Running::start(out.path(), &["--series", &series, "--time", "1h"])?;
+    running.signal(Signal::SIGINT)?;
+    let (code, said) = running.end()?;
+    check(code == Some(1), format!("ended with {code:?}: {said}"))?;
+    let summary = summary(out.path())?;
+    check(summary["finished"] == false, &summary)?;
+    let findings = summary["findings"].as_array().ok_or("no findings")?;
+    check(!findings.is_empty(), &summary)?;
+    for finding in findings {
+        let folder = out.path().join(finding["path"].as_str().ok_or("no path")?);
+        check(folder.join("report.md").exists(), folder.display())?;
+    }
+    Ok(())
+}
+
 fn a_killed_command_line() -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
-    let running = Running::start(out.path(), &["--time", "1h"])?;
+    let running = Running::start(out.path(), &["--target", "plain", "--time", "1h"])?;
     let qemu = running.qemu()?;
     running.signal(Signal::SIGKILL)?;
     running.end()?;

@@ -79,10 +79,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a campaign on plain TCP and waits until it has judged some scenarios.
+    /// Starts a campaign and waits until it has judged some scenarios.
     pub fn start(out: &Path, flags: &[&str]) -> Result<Running, Failed> {
         let child = sparring()
-            .args(["fuzz", "--target", "plain", "--seed", "3", "--jobs", "1", "--out"])
+            .args(["fuzz", "--seed", "3", "--jobs", "1", "--out"])
             .arg(out)
             .args(flags)
             .stdout(Stdio::null())

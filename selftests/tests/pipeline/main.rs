@@ -32,7 +32,7 @@ fn main() {
         move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
     };
     let plain = [verdicts::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
-    let with_series = [verdicts::SERIES, bad_input::SERIES].concat();
+    let with_series = [verdicts::SERIES, accidents::SERIES, bad_input::SERIES].concat();
     let trials = plain
         .iter()
         .map(trial(true))
