@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Command;
 
 mod cgroup;
 
@@ -71,10 +72,22 @@ fn attached_programs_see_connections_of_both_families() {
         assert!(answers.iter().all(|answer| answer.is_some_and(|a| a.busy_poll.is_some())));
     }
     foreign_objects_are_refused_for_what_is_wrong_with_them(&cgroup);
+    a_kernel_without_btf_is_told(&cgroup);
     if let Some(attached) = attach(Kind::Object(Path::new(OURS)), &cgroup) {
         assert_eq!(attached.reports(), Reports::Nothing);
         assert_eq!(answers(&attached, "127.0.0.1"), [None; 2]);
     }
+}
+
+/// A kernel without BTF, as far as anybody can see: its file is covered.
+fn a_kernel_without_btf_is_told(cgroup: &Cgroup) {
+    let run = |program: &str, arguments: &[&str]| {
+        assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program}");
+    };
+    run("mount", &["-t", "tmpfs", "none", "/sys/kernel/btf"]);
+    let result = Attached::attach(Kind::Pair { busy_poll_us: None }, &cgroup.path);
+    run("umount", &["/sys/kernel/btf"]);
+    assert_eq!(result.err(), Some(Error::NoBtf));
 }
 
 fn foreign_objects_are_refused_for_what_is_wrong_with_them(cgroup: &Cgroup) {

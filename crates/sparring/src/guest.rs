@@ -129,3 +129,18 @@ fn refused(refusal: Refusal) -> Failure {
         Refusal::Environment(why) => Failure::Harness(format!("the guest could not be set up: {why}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test_log::test]
+    fn what_the_guest_lacks_decides_the_exit_code() {
+        let code = |refusal| refused(refusal).code();
+        assert_eq!(code(Refusal::NoKfunc("bpf_sock_splice_pair".into())), 4);
+        assert_eq!(code(Refusal::NoBtf), 2);
+        assert_eq!(code(Refusal::BadObject("no such file".into())), 2);
+        assert_eq!(code(Refusal::BadModule("made for another kernel".into())), 2);
+        assert_eq!(code(Refusal::Environment("no cgroup2".into())), 69);
+    }
+}
