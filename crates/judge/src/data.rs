@@ -259,7 +259,8 @@ fn place(
     match run {
         Run::Coded { stream: source, offset, len } if *source == stream.source => {
             let end = *offset + u64::from(*len);
-            if *len as usize >= TELLING || window.contains(offset) || end <= stream.at {
+            let fits = end <= stream.accepted && (window.contains(offset) || end <= stream.at);
+            if *len as usize >= TELLING || fits {
                 return Place::Here(*offset);
             }
             // the executor compares with the place that it expects, and so few bytes agree by chance
@@ -298,7 +299,11 @@ fn place_raw(
     bytes: &[u8],
     next: Option<&Run>,
 ) -> Place {
-    let fits = |from| payload::matching(stream.key, stream.source, from, bytes) == bytes.len();
+    let len = bytes.len() as u64;
+    let fits = |from| {
+        from + len <= stream.accepted
+            && payload::matching(stream.key, stream.source, from, bytes) == bytes.len()
+    };
     let mut guesses = window.clone().collect::<Vec<_>>();
     if stream.fuzzy {
         guesses.push(window.end);

@@ -162,6 +162,22 @@ fn a_piece_cut_by_a_chance_match_is_put_together_again() {
 }
 
 #[test_log::test]
+fn a_late_byte_that_equals_one_never_sent_is_late() {
+    // seen on the RFC kernel: the byte that was passed over comes last, and has the value of the one after the end
+    let (late, end) = (1..1_000)
+        .flat_map(|late| (late + 8..late + 600).map(move |end| (late, end)))
+        .find(|&(late, end)| raw(Client, late..late + 1) == raw(Client, end..end + 1))
+        .unwrap();
+    let len = u32::try_from(end).unwrap();
+    Story::new()
+        .send(Client, len)
+        .recv(Server, 4_096, 0..late)
+        .recv(Server, 4_096, late + 1..end)
+        .recv(Server, 4_096, end..end + 1)
+        .breaks(&[(Invariant::Order, "later-bytes-first")]);
+}
+
+#[test_log::test]
 fn a_mark_beyond_the_urgent_pointer_is_in_doubt() {
     let story = Story::new()
         .send(Client, 70_000)
