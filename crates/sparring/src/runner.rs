@@ -21,8 +21,8 @@ const RECENT: usize = 16;
 /// Scenarios after which a machine is replaced, so that a kernel that leaks a little each time (the RFC kernel:
 /// 40 KiB) does not run out of memory.
 const RETIRE_AFTER: u64 = 20_000;
-/// How long a guest may stay silent with scenarios under way: several times what the longest legal scenario
-/// takes (see [`scenario::history::Bounds`]).
+/// How long a guest may stay silent with a scenario under way that does not block: several times what its finale may
+/// wait for (see [`scenario::history::Bounds`]). Calls that block add their own bounds.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
