@@ -259,13 +259,23 @@ fn place(
     match run {
         Run::Coded { stream: source, offset, len } if *source == stream.source => {
             let end = *offset + u64::from(*len);
-            let fits = end <= stream.accepted && (window.contains(offset) || end <= stream.at);
-            if *len as usize >= TELLING || fits {
+            let next_ones = end <= stream.accepted && window.contains(offset);
+            if *len as usize >= TELLING || next_ones {
                 return Place::Here(*offset);
             }
             // the executor compares with the place that it expects, and so few bytes agree by chance
             let mut bytes = vec![0; *len as usize];
             payload::fill(stream.key, stream.source, *offset, &mut bytes);
+            let continues = |&from: &u64| {
+                from + u64::from(*len) <= stream.accepted
+                    && payload::matching(stream.key, stream.source, from, &bytes) == bytes.len()
+            };
+            if let Some(from) = window.clone().find(continues) {
+                return Place::Here(from);
+            }
+            if end <= stream.at {
+                return Place::Here(*offset);
+            }
             place_raw(stream, other, window, &bytes, next)
         }
         Run::Coded { stream: source, offset, .. } => foreign(stream, other, *source, *offset),

@@ -114,6 +114,9 @@ fn input(model: &mut Model<'_>, call: Call<'_>, bits: Ready) {
     if bits.contains(Ready::PRI) && stream.urgent.is_empty() {
         let because = "no urgent byte was ever sent";
         model.blame(call, Invariant::Oob, "pri-without-urgent", because);
+    } else if !bits.contains(Ready::PRI) && stream.urgent_waits() {
+        let because = "an urgent byte has arrived and was not received yet";
+        model.blame(call, Invariant::Oob, "no-pri-with-urgent", because);
     } else if bits.contains(Ready::IN) != bits.contains(Ready::RDNORM) {
         let because = "POLLIN and POLLRDNORM come together";
         model.blame(call, Invariant::Readiness, "in-and-rdnorm-differ", because);

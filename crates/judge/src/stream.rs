@@ -81,6 +81,8 @@ pub(crate) struct Stream {
     pub(crate) fuzzy: bool,
     /// Whether an ordinary byte went missing in a way that only a wrong urgent mark explains.
     pub(crate) used_fuzz: bool,
+    /// Whether a call may have taken the urgent byte, or moved on behind it.
+    pub(crate) mark_passed: bool,
     /// Where the reader is.
     pub(crate) at: u64,
     /// By how much it may be further on.
@@ -114,6 +116,7 @@ impl Stream {
             urgent: Vec::new(),
             fuzzy: false,
             used_fuzz: false,
+            mark_passed: false,
             at: 0,
             slack: 0,
             known: 0,
@@ -174,6 +177,13 @@ impl Stream {
     /// Whether any urgent byte is still ahead of the reader.
     pub(crate) fn urgent_ahead(&self) -> bool {
         self.urgent.last().is_some_and(|&u| u >= self.at) || self.fuzzy
+    }
+
+    /// Whether the only urgent byte there is has arrived and nobody has taken it or moved on behind it.
+    pub(crate) fn urgent_waits(&self) -> bool {
+        let arrived = |&at: &u64| at < self.known.min(self.acked);
+        let certain = !self.fuzzy && !self.broken && !self.lost_track && !self.mark_passed;
+        certain && self.urgent.len() == 1 && self.urgent.first().is_some_and(arrived)
     }
 
     /// How many ordinary bytes are known to be deliverable right now, at least.

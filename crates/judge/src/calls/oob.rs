@@ -2,7 +2,7 @@
 //!
 //! Source: `tcp_recv_urg`. Without urgent data `EINVAL`; with the mark ahead of its byte `EAGAIN`, or 0 once the
 //! receiving side has ended; `ENOTCONN` on a closed connection that had no FIN. It neither blocks nor
-//! reports the asynchronous error. A socket in a sockhash gets `EAGAIN` from an empty queue before any
+//! reports the asynchronous error. Once the byte has arrived (`tcp_urg`) it stays until it is taken or passed. A socket in a sockhash gets `EAGAIN` from an empty queue before any
 //! of that (`tcp_bpf_recvmsg`).
 
 use scenario::history::{Errno, Outcome};
@@ -18,6 +18,7 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         return;
     }
     let none = stream.urgent.is_empty();
+    let waits = stream.urgent_waits() && ask.len > 0;
     match &call.record.outcome {
         Outcome::Received { count, data } => {
             if *count > 1 || *count > ask.len {
@@ -29,6 +30,10 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
                 let because = "no urgent byte was ever sent, which gives EINVAL";
                 model.blame(call, Invariant::Oob, "eof-for-urgent", because);
             }
+        }
+        Outcome::Errno(Errno::EINVAL | Errno::EAGAIN) if waits => {
+            let because = "the urgent byte has arrived and was not received yet";
+            model.blame(call, Invariant::Oob, "urgent-byte-missing", because);
         }
         Outcome::Errno(Errno::EINVAL) => {}
         Outcome::Errno(Errno::EAGAIN) if !none || stream.deliverable() == 0 => {}
@@ -42,6 +47,9 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
             model.blame(call, Invariant::Oob, "unexpected-errno", because);
         }
         _ => {}
+    }
+    if !ask.peeks() {
+        model.incoming_mut(call.record.endpoint).mark_passed = true;
     }
 }
 

@@ -51,6 +51,14 @@ impl Ask {
 }
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    outcome(model, call, ask);
+    // a receive that finds only the urgent byte moves on behind it, whatever it returns
+    let stream = model.incoming_mut(call.record.endpoint);
+    let reached = stream.urgent.first().is_some_and(|&at| at <= stream.furthest());
+    stream.mark_passed |= reached && !ask.peeks();
+}
+
+fn outcome(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     match &call.record.outcome {
         Outcome::Received { count, data } => {
             touched(model, call, ask, *count);

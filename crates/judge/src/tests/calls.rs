@@ -261,6 +261,26 @@ fn oob_gives_the_urgent_byte_only() {
 }
 
 #[test_log::test]
+fn an_urgent_byte_that_arrived_is_there() {
+    let urgent = || Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+    let missing = [(Invariant::Oob, "urgent-byte-missing")];
+    let oob = |story: Story, outcome| story.received(Server, 1, RecvFlags::OOB, outcome);
+    oob(urgent(), failed(Errno::EINVAL)).outq_was(0).breaks(&missing);
+    oob(urgent(), failed(Errno::EAGAIN)).outq_was(0).breaks(&missing);
+    // it may be on its way
+    oob(urgent(), failed(Errno::EINVAL)).outq_was(10).passes();
+    // it was read before, or moved on behind
+    let twice = oob(urgent(), Outcome::Received { count: 1, data: vec![raw(Client, 9..10)] });
+    oob(twice, failed(Errno::EINVAL)).outq_was(0).passes();
+    let behind = urgent().recv(Server, 100, 0..9).recv_fails(Server, Errno::EAGAIN);
+    oob(behind, failed(Errno::EINVAL)).outq_was(0).passes();
+    let readable = Ready::IN | Ready::RDNORM | Ready::OUT | Ready::WRNORM;
+    urgent().poll(Server, readable | Ready::PRI).outq_was(0).passes();
+    urgent().poll(Server, readable).outq_was(0).breaks(&[(Invariant::Oob, "no-pri-with-urgent")]);
+    urgent().poll(Server, readable).outq_was(10).passes();
+}
+
+#[test_log::test]
 fn what_cannot_sleep_does_not() {
     let stuck = |story: Story, op| story.call(Server, op, Outcome::Stuck);
     let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped };
