@@ -62,6 +62,9 @@ pub struct Plan {
     pub modules: Vec<Module>,
     /// The sock_ops object.
     pub pairing: Pairing,
+    /// Directory of the counters of a target that has some, one decimal number a file: `ring_bytes`, all that rings
+    /// ever carried; `pairs` and `memory`, how many pairs there are now and how many bytes they hold.
+    pub counters: Option<PathBuf>,
     /// Key of the payload.
     pub key: Key,
     /// Time limits.
@@ -124,6 +127,8 @@ pub enum ToGuest {
         /// What to run.
         scenario: Scenario,
     },
+    /// Look for what the scenarios before it left behind; answered by [`FromGuest::Checkup`].
+    Checkup(Depth),
     /// Run a program with the streams of [`STDIN_PORT`] and so on; answered by [`FromGuest::Exited`].
     Exec(Program),
     /// Press a magic SysRq key (Linux, `admin-guide/sysrq.rst`), at once and whatever else is under way.
@@ -131,6 +136,17 @@ pub enum ToGuest {
     Sysrq(char),
     /// Sync and power off.
     PowerOff,
+}
+
+/// How closely to look for what is left behind. Each includes the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Depth {
+    /// At the target's counters, and closer only where more pairs are left than a few that are about to end.
+    Glance,
+    /// At the counters, with time for the last pairs to end.
+    Counters,
+    /// Through all of the memory, where the kernel can: this takes long.
+    Memory,
 }
 
 /// Why the guest could not be set up as planned.
@@ -176,8 +192,32 @@ pub enum FromGuest {
         /// The reason.
         reason: String,
     },
+    /// What is left with every socket closed.
+    Checkup(Checkup),
     /// A program ended.
     Exited(Exit),
+}
+
+/// What is left with every socket closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkup {
+    /// Pairs and bytes held by them, by the target's own counters, after some time to settle; `None` where it has no
+    /// counters, and where a glance saw nothing odd.
+    pub pairs: Option<Pairs>,
+    /// What kmemleak suspects, in its words; empty where it suspects nothing, `None` where it was not asked or is
+    /// not in the kernel.
+    pub suspects: Option<String>,
+    /// Why part of it could not be had.
+    pub trouble: Option<String>,
+}
+
+/// Pairs that are alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pairs {
+    /// How many.
+    pub alive: u64,
+    /// Bytes that they hold.
+    pub memory: u64,
 }
 
 /// The bytes of one message.

@@ -16,7 +16,7 @@ use scenario::history::Bounds;
 use scenario::payload::Key;
 use vm::accel::{Accel, decide};
 use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
-use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, Refusal, ToGuest};
+use vm::wire::{Checkup, Depth, Exit, FromGuest, Pairing, Plan, Program, Refusal, ToGuest};
 
 /// A test that waits longer has failed.
 const LONG: Duration = Duration::from_secs(60);
@@ -61,6 +61,7 @@ fn plan() -> Plan {
     Plan {
         modules: Vec::new(),
         pairing: Pairing::None,
+        counters: None,
         key: Key::from_seed(1),
         bounds: Bounds::default(),
     }
@@ -108,6 +109,9 @@ fn a_guest_says_hello_works_and_switches_itself_off() {
         let FromGuest::Done { number, .. } = message(&mut machine) else { panic!("not done") };
         assert_eq!(number, wanted);
     }
+    machine.send(&ToGuest::Checkup(Depth::Counters)).unwrap();
+    // no counters, and nothing was asked about the memory
+    assert_eq!(message(&mut machine), FromGuest::Checkup(Checkup::default()));
     assert_eq!(ending(&machine.power_off(LONG)), &Ending::PoweredOff);
 }
 

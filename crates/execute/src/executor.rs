@@ -1,5 +1,9 @@
 //! One scenario from the handshake to the history.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +21,23 @@ use crate::watchdog::{Watchdog, take_sigpipes};
 /// How long a program may run later than `accept(2)` returns, on a guest whose processors wait for the host's.
 const PROGRAM_LATENESS: Duration = Duration::from_millis(200);
 
+/// What an error about the ring counter says.
+const COUNT: &str = "read the ring counter";
+
+/// The file of a target's ring counter, kept open.
+#[derive(Debug)]
+struct RingCounter(File);
+
+impl RingCounter {
+    fn read(&self) -> Result<u64, Error> {
+        // longer than any u64; a file of sysfs is made anew for every read from its start
+        let mut text = [0; 32];
+        let read = self.0.read_at(&mut text, 0).map_err(|error| Error::Resource(COUNT, error))?;
+        let number = str::from_utf8(&text[..read]).ok().and_then(|text| text.trim().parse().ok());
+        number.ok_or_else(|| Error::Resource(COUNT, io::ErrorKind::InvalidData.into()))
+    }
+}
+
 /// Runs scenarios on the thread that made it.
 ///
 /// It installs process-wide actions for `SIGALRM` (its watchdog's) and `SIGPIPE` (which it counts).
@@ -29,6 +50,7 @@ pub struct Executor {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
     listeners: Listeners,
+    ring_counter: Option<RingCounter>,
 }
 
 impl Executor {
@@ -46,7 +68,21 @@ impl Executor {
             outbox: Outbox::new()?,
             inbox: Inbox::new()?,
             listeners: Listeners::default(),
+            ring_counter: None,
         })
+    }
+
+    /// Counts the ring's bytes by this file, a decimal number of all bytes that any ring ever carried, for a target
+    /// whose `TCP_INFO` does not tell them from TCP's.
+    ///
+    /// # Errors
+    /// [`Error::Resource`] if it cannot be read.
+    pub fn count_ring_by(&mut self, file: &Path) -> Result<(), Error> {
+        let file = File::open(file).map_err(|error| Error::Resource(COUNT, error))?;
+        let counter = RingCounter(file);
+        counter.read()?;
+        self.ring_counter = Some(counter);
+        Ok(())
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -60,7 +96,7 @@ impl Executor {
     /// Runs one scenario, with `run` to tell its payload from that of other scenarios.
     ///
     /// # Errors
-    /// Only where the harness broke before the first op: no connection, or no pairing results to be had.
+    /// Only where the harness broke: no connection, or no pairing results or ring counter to be had.
     pub fn execute(&mut self, run: u16, scenario: &Scenario) -> Result<History, Error> {
         limits::check(scenario)?;
         let start = Instant::now();
@@ -73,6 +109,7 @@ impl Executor {
     }
 
     fn round(&mut self, run: u16, scenario: &Scenario, start: Instant) -> Result<History, Error> {
+        let before = self.ring_bytes()?;
         let connected = self.listeners.connect(scenario, &self.watchdog)?;
         let pairing = self.pairing(&connected)?;
         let mut round = Round::new(self, run, scenario, connected.sockets, start);
@@ -81,7 +118,14 @@ impl Executor {
         }
         round.finish();
         let (records, traffic) = round.into_parts();
-        Ok(History { key: self.key, run, pairing, bounds: self.bounds, records, traffic })
+        let after = self.ring_bytes()?;
+        let ring_counter = after.zip(before).map(|(after, before)| after.saturating_sub(before));
+        let (key, bounds) = (self.key, self.bounds);
+        Ok(History { key, run, pairing, bounds, records, traffic, ring_counter })
+    }
+
+    fn ring_bytes(&self) -> Result<Option<u64>, Error> {
+        self.ring_counter.as_ref().map(RingCounter::read).transpose()
     }
 
     /// What became of the pairing of two sockets that are just connected.

@@ -36,6 +36,17 @@ fn execute(scenario: &Scenario) -> History {
     executor.execute(RUN, scenario).unwrap()
 }
 
+#[test_log::test]
+fn the_ring_counter_counts_what_is_new() {
+    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
+    assert_eq!(executor.execute(RUN, &scenario(&[])).unwrap().ring_counter, None);
+    let counter = tempfile::NamedTempFile::new().unwrap();
+    assert!(executor.count_ring_by(counter.path()).is_err(), "it holds no number");
+    std::fs::write(counter.path(), "18446744073709551615\n").unwrap();
+    executor.count_ring_by(counter.path()).unwrap();
+    assert_eq!(executor.execute(RUN, &scenario(&[])).unwrap().ring_counter, Some(0));
+}
+
 fn send(len: u32) -> Op {
     Op::Send { len, flags: SendFlags::empty(), buffer: Buffer::Mapped }
 }
@@ -81,7 +92,7 @@ fn drained(history: &History, endpoint: Endpoint) -> Vec<Outcome> {
 fn assert_accounts_agree(history: &History) {
     for traffic in history.traffic {
         assert_eq!(traffic.tcp, Some(traffic.accepted), "{history:#?}");
-        assert_eq!(traffic.ring(), 0);
+        assert_eq!(traffic.off_tcp(), 0);
     }
 }
 

@@ -141,10 +141,11 @@ pub(crate) fn close(model: &mut Model<'_>, call: Call<'_>, abort: bool) {
 /// Whether bytes that TCP never took are certainly unread: of what the peer sent so, more than was received and
 /// than was accepted later. Plain TCP takes every byte.
 fn unread_off_tcp(model: &Model<'_>, endpoint: Endpoint) -> bool {
-    let traffic = model.history.traffic[endpoint.peer().index()];
+    let peer = endpoint.peer();
     let stream = model.incoming(endpoint);
-    let later = traffic.accepted.saturating_sub(stream.accepted);
-    !stream.broken && !stream.lost_track && traffic.ring() > stream.furthest() + later
+    let accepted = model.history.traffic[peer.index()].accepted;
+    let later = accepted.saturating_sub(stream.accepted);
+    !stream.broken && !stream.lost_track && model.history.ring(peer) > stream.furthest() + later
 }
 
 /// `close-rst`: a later `SIOCOUTQ` may show that bytes were queued at a peer that closed, because a closed
@@ -208,9 +209,10 @@ pub(crate) fn pending(model: &mut Model<'_>, call: Call<'_>) {
     if rest == 0 && !ended || stream.fuzzy {
         return;
     }
-    // plain TCP may be slow; bytes that it never took do not wait for it
-    let off_tcp = model.history.traffic[endpoint.peer().index()].ring() > 0;
-    if peer.open() && !off_tcp || side.exposed || !waited {
+    // plain TCP may be slow, and what it still has says nothing; bytes that it never took do not wait for it
+    let off_tcp = model.history.ring(endpoint.peer()) > 0;
+    let in_tcp = call.record.peer_outq.is_some_and(|outq| u64::from(outq) >= rest.max(1));
+    if peer.open() && (!off_tcp || in_tcp) || side.exposed || !waited {
         model.doubt(Doubt::DrainBound);
     } else if rest > 0 {
         let because = format!(

@@ -63,7 +63,7 @@ pub fn markdown(artifacts: &Artifacts, finding: &Finding, context: &Context) -> 
         None => {
             let _ = writeln!(
                 out,
-                "## What happened\n\nThe kernel did not live to tell; see the console."
+                "## What happened\n\nIt was seen from outside; what the calls returned is not known."
             );
         }
     }
@@ -122,6 +122,7 @@ mod tests {
                 record(2, Endpoint::Server, ops[2], Outcome::Received { count: 4, data }),
             ],
             traffic: [Traffic::default(); 2],
+            ring_counter: None,
         };
         let violation = Violation {
             invariant: scenario::Invariant::Peek,

@@ -171,9 +171,9 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Bytes that took the ring: accepted by a send, unknown to TCP.
+    /// Bytes that were accepted by a send and are unknown to TCP.
     #[must_use]
-    pub fn ring(&self) -> u64 {
+    pub fn off_tcp(&self) -> u64 {
         self.tcp.map_or(0, |tcp| self.accepted.saturating_sub(tcp))
     }
 }
@@ -225,4 +225,68 @@ pub struct History {
     pub records: Vec<Record>,
     /// Bytes by path, by the sending [`Endpoint::index`].
     pub traffic: [Traffic; 2],
+    /// Bytes that took the ring in either direction, by a counter of the target's; `None` where it has none. A target
+    /// whose `TCP_INFO` counts the ring's bytes, too, has to have one.
+    pub ring_counter: Option<u64>,
+}
+
+impl History {
+    /// Bytes that certainly took the ring from that endpoint to its peer.
+    #[must_use]
+    pub fn ring(&self, sender: Endpoint) -> u64 {
+        match self.ring_counter {
+            None => self.traffic[sender.index()].off_tcp(),
+            // what the other direction cannot have carried
+            Some(both) => both.saturating_sub(self.traffic[sender.peer().index()].accepted),
+        }
+    }
+
+    /// Bytes that were accepted in either direction, and how many of them took the ring.
+    #[must_use]
+    pub fn accepted_and_ring(&self) -> (u64, u64) {
+        let accepted = self.traffic.iter().map(|traffic| traffic.accepted).sum();
+        let ring = match (self.pairing, self.ring_counter) {
+            (Pairing::NotAsked, _) => 0,
+            (_, Some(both)) => both.min(accepted),
+            (_, None) => self.traffic.iter().map(Traffic::off_tcp).sum(),
+        };
+        (accepted, ring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(traffic: [(u64, u64); 2], ring_counter: Option<u64>) -> History {
+        History {
+            key: Key::from_seed(1),
+            run: 0,
+            pairing: Pairing::Unknown,
+            bounds: Bounds::default(),
+            records: Vec::new(),
+            traffic: traffic.map(|(accepted, tcp)| Traffic { accepted, tcp: Some(tcp) }),
+            ring_counter,
+        }
+    }
+
+    #[test_log::test]
+    fn without_a_counter_the_ring_carried_what_tcp_does_not_know() {
+        let history = history([(100, 30), (50, 50)], None);
+        assert_eq!(Endpoint::BOTH.map(|sender| history.ring(sender)), [70, 0]);
+        assert_eq!(history.accepted_and_ring(), (150, 70));
+        let plain = History { pairing: Pairing::NotAsked, ..history };
+        assert_eq!(plain.accepted_and_ring(), (150, 0));
+    }
+
+    #[test_log::test]
+    fn a_counter_of_both_directions_is_sure_of_one_as_far_as_the_other_cannot_explain_it() {
+        let two = history([(100, 100), (50, 50)], Some(70));
+        assert_eq!(Endpoint::BOTH.map(|sender| two.ring(sender)), [20, 0]);
+        assert_eq!(two.accepted_and_ring(), (150, 70));
+        let one = history([(100, 100), (0, 0)], Some(70));
+        assert_eq!(Endpoint::BOTH.map(|sender| one.ring(sender)), [70, 0]);
+        // a counter that exaggerates
+        assert_eq!(history([(10, 10), (0, 0)], Some(70)).accepted_and_ring(), (10, 10));
+    }
 }

@@ -190,7 +190,7 @@ impl Shared<'_> {
                 runner.forget_waiting();
             }
             if runner.is_idle() {
-                runner.stop();
+                runner.finish()?;
             }
             if runner.is_idle() {
                 return Ok(());
@@ -245,13 +245,19 @@ impl Shared<'_> {
             Event::Crash(crash) => {
                 let mut tally = self.lock();
                 let key = tally.crashed(&crash)?;
-                // a splat that is known costs no machine
-                if key.is_some() || crash.violation.invariant != Invariant::Splat {
+                // a splat that is known costs no machine, and a leak none
+                let costs = match crash.violation.invariant {
+                    Invariant::LeakMemory | Invariant::LeakObject => false,
+                    Invariant::Splat => key.is_some(),
+                    _ => true,
+                };
+                if costs {
                     tally.restarted(&crash.violation.evidence);
                 }
                 new.extend(key);
             }
             Event::Restarted(reason) => self.lock().restarted(&reason),
+            Event::Unchecked(reason) => self.lock().unchecked = Some(reason),
         }
         for key in &new {
             self.bar.line(&format!("finding: {}: {}", key.invariant, key.diagnosis));
@@ -333,7 +339,7 @@ impl Shared<'_> {
         let mut tally = self.lock();
         let missing = match failure {
             Some(failure) => Some(failure.to_string()),
-            None if is_complete => self.missing(&tally.summary),
+            None if is_complete => self.missing(&tally),
             None => Some("interrupted".to_owned()),
         };
         let outcome = match (tally.entries.is_empty(), &missing) {
@@ -353,7 +359,8 @@ impl Shared<'_> {
     }
 
     /// What keeps a campaign without findings from being a pass.
-    fn missing(&self, summary: &Summary) -> Option<String> {
+    fn missing(&self, tally: &Tally) -> Option<String> {
+        let summary = &tally.summary;
         let pairs = matches!(self.campaign.target.pairing, Pairing::Ours | Pairing::Object(_));
         if summary.broken > 0 {
             return Some(format!("{} scenarios could not be run", summary.broken));
@@ -361,9 +368,12 @@ impl Shared<'_> {
         if summary.scenarios == summary.inconclusive {
             return Some("no scenario could be judged in full".into());
         }
-        (pairs && summary.ring_bytes == 0).then(|| {
-            "no byte took the ring, so nothing was shown: check that the program pairs".into()
-        })
+        if pairs && summary.ring_bytes == 0 {
+            return Some(
+                "no byte took the ring, so nothing was shown: check that the program pairs".into(),
+            );
+        }
+        tally.unchecked.as_ref().map(|why| format!("a machine was not checked for leaks: {why}"))
     }
 
     /// Shrinks one finding and measures how reliably it comes back.

@@ -1,5 +1,6 @@
 //! A machine that was booted and set up for a kernel target.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use scenario::history::Bounds;
@@ -20,6 +21,8 @@ pub struct Spec {
     pub plan: Plan,
     /// Whether the kernel image was given by the user: one that does not boot is then bad input.
     pub kernel_given: bool,
+    /// Our module, where it is among those to be loaded: if it cannot be used, the harness is broken.
+    pub reference: Option<PathBuf>,
 }
 
 /// A machine that was booted and set up.
@@ -57,17 +60,26 @@ impl Spec {
         let mut machine = Machine::boot(&self.machine).map_err(|e| self.boot_failure(&e))?;
         let release = machine.hello().release.clone();
         let boot_s = machine.hello().took.as_secs_f64();
+        let early = self.set_up(&mut machine, &self.plan)?;
+        Ok(Guest { machine, release, boot_s, early })
+    }
+
+    /// Sets a guest up as planned; the headlines of what its kernel complained about meanwhile.
+    ///
+    /// # Errors
+    /// As [`Spec::boot`].
+    pub fn set_up(&self, machine: &mut Machine, plan: &Plan) -> Result<Vec<String>, Failure> {
         machine
-            .send(&ToGuest::Setup(self.plan.clone()))
+            .send(&ToGuest::Setup(plan.clone()))
             .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
         let deadline = Instant::now() + SETUP;
         let mut early = Vec::new();
         loop {
             match machine.next_event(deadline.saturating_duration_since(Instant::now())) {
-                Event::Message(FromGuest::Ready) => {
-                    return Ok(Guest { machine, release, boot_s, early });
+                Event::Message(FromGuest::Ready) => return Ok(early),
+                Event::Message(FromGuest::Refused(refusal)) => {
+                    return Err(refused(refusal, self.reference.as_deref()));
                 }
-                Event::Message(FromGuest::Refused(refusal)) => return Err(refused(refusal)),
                 Event::Message(other) => {
                     tracing::warn!(?other, "unexpected message while setting up");
                 }
@@ -115,8 +127,16 @@ impl Spec {
     }
 }
 
-fn refused(refusal: Refusal) -> Failure {
+fn refused(refusal: Refusal, reference: Option<&Path>) -> Failure {
+    let is_ours =
+        |why: &str| reference.is_some_and(|path| why.starts_with(&*path.to_string_lossy()));
     match refusal {
+        Refusal::NoKfunc(name) if reference.is_some() && name == kmod::KFUNC => Failure::Harness(format!(
+            "the reference module is loaded and this kernel has no kfunc {name} all the same: report this"
+        )),
+        Refusal::BadModule(why) if is_ours(&why) => {
+            Failure::Harness(format!("the reference module does not load: {why}"))
+        }
         Refusal::NoKfunc(name) => Failure::Skip(format!(
             "this kernel has no kfunc {name}: give a kernel, --series or --module that has it, or use --target plain"
         )),
@@ -136,11 +156,16 @@ mod tests {
 
     #[test_log::test]
     fn what_the_guest_lacks_decides_the_exit_code() {
-        let code = |refusal| refused(refusal).code();
+        let code = |refusal| refused(refusal, None).code();
         assert_eq!(code(Refusal::NoKfunc("bpf_sock_splice_pair".into())), 4);
         assert_eq!(code(Refusal::NoBtf), 2);
         assert_eq!(code(Refusal::BadObject("no such file".into())), 2);
         assert_eq!(code(Refusal::BadModule("made for another kernel".into())), 2);
         assert_eq!(code(Refusal::Environment("no cgroup2".into())), 69);
+        let code = |refusal| refused(refusal, Some(Path::new("/ours.ko"))).code();
+        assert_eq!(code(Refusal::NoKfunc("bpf_sock_splice_pair".into())), 69);
+        assert_eq!(code(Refusal::NoKfunc("another".into())), 4);
+        assert_eq!(code(Refusal::BadModule("/ours.ko: made for another kernel".into())), 69);
+        assert_eq!(code(Refusal::BadModule("/theirs.ko: made for another kernel".into())), 2);
     }
 }

@@ -8,6 +8,7 @@ mod exit;
 mod guest;
 mod interrupt;
 mod journal;
+mod leak;
 mod progress;
 mod replay;
 mod runner;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use judge::Contract;
 use report::{FindingKey, Reliability};
 use scenario::{History, Invariant, Scenario, Verdict, Violation};
+use vm::wire::Depth;
 
 use crate::exit::Failure;
 use crate::runner::{Crash, Event, Job, Runner};
@@ -14,7 +15,8 @@ use crate::runner::{Crash, Event, Job, Runner};
 /// be smaller and useless.
 const STRICTNESS: u32 = 3;
 
-/// How long shrinking may take, for each finding.
+/// How long shrinking may take, for each finding, and then replaying: calls that sleep until their bound make a
+/// replay of minutes.
 const BUDGET: Duration = Duration::from_secs(20);
 
 /// How much work a finding is worth.
@@ -29,7 +31,7 @@ pub struct Effort {
 impl Effort {
     /// A violation costs milliseconds to replay, a dead kernel a boot.
     pub fn for_finding(key: &FindingKey) -> Effort {
-        if is_crash(key) {
+        if is_crash(key) || is_leak(key) {
             Effort { candidates: 0, replays: 3 }
         } else {
             Effort { candidates: 400, replays: 10 }
@@ -40,6 +42,11 @@ impl Effort {
 /// Whether the finding is about the kernel as a whole, seen from outside.
 pub fn is_crash(key: &FindingKey) -> bool {
     matches!(key.invariant, Invariant::Panic | Invariant::Splat | Invariant::Hang)
+}
+
+/// Whether the finding is about what is left of scenarios that are over.
+pub fn is_leak(key: &FindingKey) -> bool {
+    matches!(key.invariant, Invariant::LeakMemory | Invariant::LeakObject)
 }
 
 /// What one replay came to.
@@ -100,6 +107,17 @@ impl Replay {
         self.gather()
     }
 
+    /// What the scenarios so far left behind. A machine on which something is left is of no more use: the next
+    /// scenario gets a fresh one.
+    pub fn check_up(&mut self, depth: Depth) -> Result<Replayed, Failure> {
+        self.runner.check_up(depth)?;
+        let replayed = self.gather()?;
+        if self.runner.has_leaked() || !replayed.crashes.is_empty() {
+            self.runner.stop();
+        }
+        Ok(replayed)
+    }
+
     fn gather(&mut self) -> Result<Replayed, Failure> {
         let mut replayed = Replayed::default();
         while !self.runner.is_idle() {
@@ -118,6 +136,9 @@ impl Replay {
                 }
                 Event::Crash(crash) => replayed.crashes.push(*crash),
                 Event::Restarted(reason) => tracing::warn!("machine lost, another try: {reason}"),
+                Event::Unchecked(reason) => {
+                    return Err(Failure::Harness(format!("not checked for leaks: {reason}")));
+                }
             }
         }
         Ok(replayed)
@@ -143,7 +164,7 @@ impl Replay {
             })?;
             let confirmed = self.measure(key, scenario, effort.replays, interrupted)?;
             let hits = |confirmed: &Confirmed| confirmed.reliability.map_or(0, |r| r.hits);
-            let is_sure = hits(&confirmed) == effort.replays;
+            let is_sure = confirmed.reliability.is_some_and(|r| r.hits == r.of);
             if best.as_ref().is_none_or(|best| hits(&confirmed) > hits(best)) {
                 best = Some(confirmed);
             }
@@ -176,13 +197,17 @@ impl Replay {
         interrupted: &AtomicBool,
     ) -> Result<Confirmed, Failure> {
         let mut confirmed = Confirmed { scenario, shown: None, reliability: None };
+        let deadline = Instant::now() + BUDGET;
         for of in 1..=replays {
-            if interrupted.load(Ordering::Relaxed) {
+            if interrupted.load(Ordering::Relaxed) || of > 1 && Instant::now() > deadline {
                 break;
             }
             let mut replayed = self.once(&confirmed.scenario)?;
             if is_crash(key) {
                 replayed.crashes.extend(self.settle()?.crashes);
+            }
+            if is_leak(key) {
+                replayed.crashes.extend(self.check_up(Depth::Memory)?.crashes);
             }
             let shown = replayed.shown(key).cloned();
             let hits = confirmed.reliability.map_or(0, |r| r.hits) + u32::from(shown.is_some());

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use scenario::{History, Invariant, Scenario, Violation};
 use vm::machine::{Ending, Event as MachineEvent};
 use vm::splat::{Panic, Splat};
-use vm::wire::{FromGuest, ToGuest};
+use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
 
 use crate::exit::Failure;
 use crate::guest::{self, Guest};
+use crate::leak;
 
 /// Scenarios that are given to the guest ahead of their turn, so that it never waits for the host.
 const WINDOW: usize = 16;
@@ -26,6 +27,11 @@ const RETIRE_AFTER: u64 = 20_000;
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Scenarios between two glances at the counters of a target that has some: what left something behind is then among
+/// those that are kept.
+const CHECK_EVERY: u64 = RECENT as u64;
+/// How long the search of a machine's memory for leaks may take, under emulation and with every check in the kernel.
+const CHECKUP: Duration = Duration::from_secs(300);
 /// How long a complaint may take from its cause to the end of the console's report.
 const COMPLAINT: Duration = Duration::from_millis(800);
 /// Machines lost in a row, with nothing done in between, after which the runner gives up.
@@ -51,19 +57,34 @@ pub enum Event {
     Crash(Box<Crash>),
     /// The machine ended for a reason that is not the kernel's; what was under way will run again.
     Restarted(String),
+    /// Nobody knows what the scenarios on a machine left behind.
+    Unchecked(String),
 }
 
 /// What the outside saw of a kernel in trouble.
 #[derive(Debug)]
 pub struct Crash {
-    /// `splat`, `panic` or `hang`, with the headline as diagnosis.
+    /// `splat`, `panic` or `hang`, with the headline as diagnosis, or a leak.
     pub violation: Violation,
     /// The console's words.
     pub console: String,
-    /// The scenario that was under way, where there was one.
+    /// The scenario that was under way, or else the last one before.
     pub suspect: Option<Job>,
     /// The ones before it, oldest first.
     pub recent: Vec<Job>,
+}
+
+/// How far this machine was checked for leaks.
+#[derive(Debug, Default)]
+struct Checks {
+    /// Scenarios that were given to it since it was asked last.
+    given: u64,
+    /// Answers that are still to come.
+    asked: u32,
+    /// Pairs are left, or their memory: more of it would say nothing new.
+    leaked: bool,
+    /// Its memory was searched.
+    searched: bool,
 }
 
 /// Runs scenarios; see the module.
@@ -83,6 +104,7 @@ pub struct Runner {
     retiring: bool,
     /// Scenarios that this machine has run.
     ran: u64,
+    checks: Checks,
     losses: u32,
     next_run: u16,
     last_news: Instant,
@@ -107,6 +129,7 @@ impl Runner {
             complaints: BTreeSet::new(),
             retiring: false,
             ran: 0,
+            checks: Checks::default(),
             losses: 0,
             next_run: 0,
             last_news: Instant::now(),
@@ -148,7 +171,7 @@ impl Runner {
             }
             self.wait(Duration::from_secs(1))?;
             if self.last_news.elapsed() > self.patience() {
-                self.silent();
+                self.silent(self.patience());
             }
         }
     }
@@ -160,6 +183,58 @@ impl Runner {
         while self.guest.is_some() && self.backlog.is_empty() && Instant::now() < end {
             self.wait(end.saturating_duration_since(Instant::now()))?;
         }
+        Ok(())
+    }
+
+    /// Looks for what the scenarios so far left behind; what there is comes from [`Runner::next`]. A machine whose kernel has complained is not asked: that may well be why.
+    pub fn check_up(&mut self, depth: Depth) -> Result<(), Failure> {
+        let has_complained = self.retiring && self.ran < RETIRE_AFTER;
+        let has_none = self.spec.plan.counters.is_none() && depth < Depth::Memory;
+        if self.ran == 0 || has_complained || has_none {
+            return Ok(());
+        }
+        self.ask(depth);
+        let end = Instant::now() + CHECKUP;
+        while self.guest.is_some() && self.checks.asked > 0 {
+            self.wait(end.saturating_duration_since(Instant::now()))?;
+            if self.checks.asked > 0 && Instant::now() > end {
+                self.silent(CHECKUP);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something is left on this machine that the next scenarios have nothing to do with.
+    pub fn has_leaked(&self) -> bool {
+        self.checks.leaked
+    }
+
+    fn ask(&mut self, depth: Depth) {
+        let Some(guest) = &mut self.guest else { return };
+        self.checks.given = 0;
+        self.checks.asked += 1;
+        self.checks.searched |= depth == Depth::Memory;
+        // should it have ended, its last event says how
+        let _ = guest.machine.send(&ToGuest::Checkup(depth));
+    }
+
+    fn checked(&mut self, checkup: &Checkup) {
+        self.checks.asked = self.checks.asked.saturating_sub(1);
+        for (violation, console) in leak::violations(checkup) {
+            // the counters' answer stays what it was, the search comes once
+            if console.is_empty() && std::mem::replace(&mut self.checks.leaked, true) {
+                continue;
+            }
+            // what runs by now comes later
+            self.blame(self.recent.back().cloned(), violation, console);
+        }
+        self.backlog.extend(checkup.trouble.clone().map(Event::Unchecked));
+    }
+
+    /// Checks the machine for leaks and ends it.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        self.check_up(Depth::Memory)?;
+        self.stop();
         Ok(())
     }
 
@@ -175,13 +250,13 @@ impl Runner {
     /// Boots where there is no machine, and hands it what waits.
     fn supply(&mut self) -> Result<(), Failure> {
         if self.retiring && self.under_way.is_empty() {
-            self.stop();
+            self.finish()?;
         }
         if self.guest.is_none() && !self.waiting.is_empty() {
             self.boot()?;
         }
-        let Some(guest) = &mut self.guest else { return Ok(()) };
         while !self.retiring && self.under_way.len() < WINDOW {
+            let Some(guest) = &mut self.guest else { break };
             let Some(job) = self.waiting.pop_front() else { break };
             let message = ToGuest::Run {
                 number: job.number,
@@ -193,6 +268,11 @@ impl Runner {
             if guest.machine.send(&message).is_err() {
                 // the machine has ended; its last event says how
                 break;
+            }
+            self.checks.given += 1;
+            let is_due = self.checks.given >= CHECK_EVERY && !self.checks.leaked;
+            if is_due && self.spec.plan.counters.is_some() {
+                self.ask(Depth::Glance);
             }
         }
         Ok(())
@@ -239,6 +319,10 @@ impl Runner {
         let (number, result) = match message {
             FromGuest::Done { number, history } => (number, Ok(history)),
             FromGuest::Failed { number, reason } => (number, Err(reason)),
+            FromGuest::Checkup(checkup) => {
+                self.checked(&checkup);
+                return Ok(());
+            }
             other => return self.lost(&format!("it said {other:?} out of turn")),
         };
         if self.under_way.front().is_none_or(|job| job.number != number) {
@@ -260,6 +344,9 @@ impl Runner {
     }
 
     fn splat(&mut self, splat: Splat) {
+        if self.checks.searched && leak::is_announcement(&splat) {
+            return;
+        }
         // a fresh machine for a complaint that is new, since it may be the first of several; one that is known comes
         // with every scenario, perhaps, and shall not cost a boot each time
         self.retiring |= self.complaints.insert(splat.headline.clone());
@@ -287,6 +374,9 @@ impl Runner {
 
     /// A machine is gone, and not by the kernel's doing.
     fn lost(&mut self, reason: &str) -> Result<(), Failure> {
+        if self.checks.searched && self.checks.asked > 0 {
+            self.backlog.push_back(Event::Unchecked(reason.to_owned()));
+        }
         self.discard_machine();
         self.losses += 1;
         if self.losses >= LOSSES {
@@ -307,10 +397,10 @@ impl Runner {
         SILENCE + bound * u32::try_from(calls).unwrap_or(u32::MAX)
     }
 
-    fn silent(&mut self) {
+    fn silent(&mut self, patience: Duration) {
         let Some(guest) = self.guest.take() else { return };
         let hang = guest.machine.dump_and_kill(PATIENCE);
-        let evidence = format!("the guest gave no answer for {} s", self.patience().as_secs());
+        let evidence = format!("the guest gave no answer for {} s", patience.as_secs());
         self.crashed(crash(Invariant::Hang, "guest-silent", &evidence), hang.text);
         self.under_way.pop_front();
         self.discard_machine();
@@ -332,11 +422,16 @@ impl Runner {
     }
 
     fn crashed(&mut self, violation: Violation, console: String) {
+        self.blame(self.under_way.front().or(self.recent.back()).cloned(), violation, console);
+    }
+
+    fn blame(&mut self, suspect: Option<Job>, violation: Violation, console: String) {
+        let recent = self.recent.iter().cloned().collect();
         self.backlog.push_back(Event::Crash(Box::new(Crash {
             violation,
             console,
-            suspect: self.under_way.front().or(self.recent.back()).cloned(),
-            recent: self.recent.iter().cloned().collect(),
+            suspect,
+            recent,
         })));
     }
 
@@ -345,6 +440,7 @@ impl Runner {
         self.guest = None;
         self.retiring = false;
         self.ran = 0;
+        self.checks = Checks::default();
         self.recent.clear();
         while let Some(job) = self.under_way.pop_back() {
             self.waiting.push_front(job);

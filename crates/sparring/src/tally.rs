@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use report::{Artifacts, Context, Finding, FindingKey, Summary, WriteError};
-use scenario::history::Pairing;
 use scenario::{History, Scenario, Verdict, Violation};
 
 use crate::exit::Failure;
-use crate::replay::Confirmed;
+use crate::replay::{Confirmed, is_leak};
 use crate::runner::{Crash, Job};
 
 /// How many scenarios may fail to run, if they are less than a tenth of all.
@@ -26,7 +25,8 @@ pub struct Entry {
     pub finding: Finding,
     /// What its folder is made of.
     pub artifacts: Artifacts,
-    /// Scenarios that show it, in the order in which they came: the first is the original.
+    /// Scenarios that show it, in the order in which they came: the first is the original. Of a leak, the ones of
+    /// which one must show it.
     pub shown_by: Vec<Scenario>,
 }
 
@@ -39,6 +39,8 @@ pub struct Tally {
     started: Instant,
     /// The numbers.
     pub summary: Summary,
+    /// Why nobody knows what a machine's scenarios left behind.
+    pub unchecked: Option<String>,
     /// The findings.
     pub entries: BTreeMap<FindingKey, Entry>,
 }
@@ -51,6 +53,7 @@ impl Tally {
             context,
             started: Instant::now(),
             summary,
+            unchecked: None,
             entries: BTreeMap::new(),
         }
     }
@@ -69,11 +72,9 @@ impl Tally {
         if history.pairing.is_paired() {
             self.summary.paired += 1;
         }
-        for traffic in &history.traffic {
-            let ring = if history.pairing == Pairing::NotAsked { 0 } else { traffic.ring() };
-            self.summary.ring_bytes += ring;
-            self.summary.tcp_bytes += traffic.accepted - ring;
-        }
+        let (accepted, ring) = history.accepted_and_ring();
+        self.summary.ring_bytes += ring;
+        self.summary.tcp_bytes += accepted - ring;
         if let Verdict::Inconclusive(doubt) = verdict {
             self.summary.inconclusive += 1;
             *self.summary.doubts.entry(doubt.to_string()).or_default() += 1;
@@ -157,7 +158,11 @@ impl Tally {
             path: PathBuf::from(key.folder()),
         };
         artifacts.save(&self.out.join(&finding.path), &finding, &self.context)?;
-        let shown_by = vec![artifacts.original.clone()];
+        let mut shown_by = vec![artifacts.original.clone()];
+        if is_leak(&key) {
+            // it is seen a little later, so that any of the last ones may be the guilty one
+            shown_by.extend(artifacts.recent.iter().rev().skip(1).cloned());
+        }
         self.entries.insert(key.clone(), Entry { finding, artifacts, shown_by });
         Ok(Some(key))
     }

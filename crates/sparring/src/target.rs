@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use judge::Contract;
+use kmod::Fault;
 use scenario::Invariant;
 use scenario::payload::Key;
 use vm::accel::Accel;
-use vm::kernel::{self, Cache, Flavour};
+use vm::kernel::{self, Cache, Flavour, Kernel, ModuleSource, Progress};
 use vm::machine::MachineSpec;
 use vm::wire::{Module, Pairing, Plan};
 
@@ -19,6 +20,8 @@ use crate::progress::BuildProgress;
 /// Targets that have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Named {
+    /// Our module, which is to keep the whole contract.
+    Reference,
     /// Plain TCP on the chosen kernel: nothing is attached.
     Plain,
     /// TCP sockets that our program puts into a SOCKHASH and does not pair.
@@ -29,9 +32,12 @@ pub enum Named {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kernel target")]
 pub struct TargetArgs {
-    /// A target by name [default: plain, or our pairing program where a kernel, series or module is given]
+    /// A target by name [default: reference, or what a given series, kernel or module provides]
     #[arg(long)]
     pub target: Option<Named>,
+    /// A defect to plant in the reference module; `--fault help` lists them
+    #[arg(long, value_name = "NAME", value_parser = fault)]
+    pub fault: Option<&'static Fault>,
     #[command(flatten)]
     pub source: SourceArgs,
     /// A built kernel instead of one of ours
@@ -91,6 +97,8 @@ pub struct Target {
     pub modules: Vec<Module>,
     /// The program to attach.
     pub pairing: Pairing,
+    /// Whether our module is loaded, before all others.
+    pub is_reference: bool,
     /// The contract to judge by.
     pub contract: Contract,
     /// The contract's name, with what was allowed in addition.
@@ -105,47 +113,79 @@ impl TargetArgs {
     /// # Errors
     /// [`Failure::BadInput`] for what the user gave and cannot be used, else [`Failure::Harness`].
     pub fn resolve(&self) -> Result<Target, Failure> {
-        let modules = self.module.iter().map(|m| module(m)).collect::<Result<Vec<_>, _>>()?;
+        let wish = self.wish()?;
+        let mut modules = self.module.iter().map(|m| module(m)).collect::<Result<Vec<_>, _>>()?;
         let pairing = self.pairing()?;
         let contract = self.contract()?;
         let cache = Cache::open().map_err(kernel_failure)?;
+        let mut is_reference = false;
         let bzimage = match &self.kernel {
             Some(path) => existing(path, "--kernel")?,
             None => {
                 let progress = BuildProgress::new();
-                kernel::build(&self.source.request(), &cache, &progress)
-                    .map_err(kernel_failure)?
-                    .bzimage
+                let kernel = kernel::build(&self.source.request(), &cache, &progress)
+                    .map_err(kernel_failure)?;
+                if wish.is_granted_by(&kernel)? {
+                    let path = build_reference(&kernel, &cache, &progress)?;
+                    let fault = self.fault.map(|fault| format!("fault={}", fault.name));
+                    modules.insert(0, Module { path, parameters: fault.unwrap_or_default() });
+                    is_reference = true;
+                }
+                kernel.bzimage
             }
         };
         let accel = vm::accel::decide(cache.root());
-        let name = self.name(&pairing);
         Ok(Target {
-            name,
+            name: self.name(&pairing, is_reference),
             flags: self.flags(),
             bzimage,
             kernel_given: self.kernel.is_some(),
             modules,
             pairing,
+            is_reference,
             contract,
             contract_name: self.contract_name(),
             accel,
         })
     }
 
+    /// What is wanted of our module, as far as the flags tell.
+    fn wish(&self) -> Result<Wish, Failure> {
+        let bad = |why: &str| Err(Failure::BadInput(why.to_owned()));
+        let is_made_from_parts = self.kernel.is_some()
+            || self.source.series.is_some()
+            || self.pairing.is_some()
+            || !self.module.is_empty();
+        let wish = match self.target {
+            Some(Named::Reference) => Wish::Must,
+            None if !is_made_from_parts && self.fault.is_some() => Wish::Must,
+            None if !is_made_from_parts => Wish::May,
+            _ => Wish::No,
+        };
+        match (&wish, self.fault) {
+            (Wish::No, Some(_)) => bad(
+                "--fault plants a defect in the reference module: give it with --target reference, \
+                 and without --series and --kernel",
+            ),
+            (Wish::Must, _) if self.source.series.is_some() => bad(
+                "--target reference and --series both define bpf_sock_splice_pair: give one of them",
+            ),
+            (Wish::Must, _) if self.kernel.is_some() => bad(
+                "--target reference needs a build tree to compile its module against, which an image is \
+                 not: give --tree instead of --kernel, or your own module with --module",
+            ),
+            _ => Ok(wish),
+        }
+    }
+
     fn pairing(&self) -> Result<Pairing, Failure> {
         if let Some(object) = &self.pairing {
             return Ok(Pairing::Object(existing(object, "--pairing")?));
         }
-        let made_from_parts = self.kernel.is_some()
-            || self.source.series.is_some()
-            || self.source.tree.is_some()
-            || !self.module.is_empty();
         Ok(match self.target {
             Some(Named::Plain) => Pairing::None,
             Some(Named::PlainInSockhash) => Pairing::Sockhash,
-            None if made_from_parts => Pairing::Ours,
-            None => Pairing::None,
+            Some(Named::Reference) | None => Pairing::Ours,
         })
     }
 
@@ -161,13 +201,20 @@ impl TargetArgs {
         format!("{}{allowed}", self.contract)
     }
 
-    fn name(&self, pairing: &Pairing) -> String {
+    fn name(&self, pairing: &Pairing, is_reference: bool) -> String {
         let mut name = match pairing {
             Pairing::None => "plain".to_owned(),
             Pairing::Sockhash => "plain-in-sockhash".to_owned(),
+            Pairing::Ours if is_reference => "reference".to_owned(),
             Pairing::Ours => "paired".to_owned(),
+            Pairing::Object(path) if is_reference => {
+                format!("reference, paired by {}", file_name(path))
+            }
             Pairing::Object(path) => format!("paired by {}", file_name(path)),
         };
+        if let Some(fault) = self.fault {
+            name += &format!(", fault {}", fault.name);
+        }
         let parts = [
             ("kernel", self.kernel.as_deref()),
             ("tree", self.source.tree.as_deref()),
@@ -190,6 +237,9 @@ impl TargetArgs {
         let mut add = |flag: &str, value: String| flags.push(format!("{flag} {}", quoted(&value)));
         if let Some(target) = self.target.and_then(|t| t.to_possible_value()) {
             add("--target", target.get_name().to_owned());
+        }
+        if let Some(fault) = self.fault {
+            add("--fault", fault.name.clone());
         }
         let paths = [
             ("--tree", &self.source.tree),
@@ -228,6 +278,7 @@ impl Target {
         let plan = Plan {
             modules: self.modules.clone(),
             pairing: self.pairing.clone(),
+            counters: self.is_reference.then(|| kmod::COUNTERS.into()),
             key,
             bounds: guest::bounds(self.accel),
         };
@@ -243,8 +294,64 @@ impl Target {
             boot_limit: boot_limit(self.accel),
             append: Vec::new(),
         };
-        Ok(Spec { machine, plan, kernel_given: self.kernel_given })
+        let reference = self.modules.first().filter(|_| self.is_reference);
+        let reference = reference.map(|module| module.path.clone());
+        Ok(Spec { machine, plan, kernel_given: self.kernel_given, reference })
     }
+}
+
+/// Whether our module is to be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// The flags ask for another target.
+    No,
+    /// Nothing is said, so unless the kernel has the kfunc already: a tree may be what somebody's series became.
+    May,
+    /// The flags ask for it.
+    Must,
+}
+
+impl Wish {
+    fn is_granted_by(self, kernel: &Kernel) -> Result<bool, Failure> {
+        if self == Wish::No {
+            return Ok(false);
+        }
+        match (self, kernel.defines(kmod::KFUNC).map_err(kernel_failure)?) {
+            (_, false) => Ok(true),
+            (Wish::Must, true) => Err(Failure::BadInput(format!(
+                "the reference module and {} both define {}: leave out --target reference and --fault",
+                kernel.origin,
+                kmod::KFUNC
+            ))),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Builds the reference module for a kernel, if need be.
+pub fn build_reference(
+    kernel: &Kernel,
+    cache: &Cache,
+    progress: &dyn Progress,
+) -> Result<PathBuf, Failure> {
+    let module = ModuleSource { name: kmod::NAME, files: kmod::SOURCES };
+    kernel::build_module(kernel, module, cache, progress).map_err(kernel_failure)
+}
+
+/// Reads the name of a fault.
+fn fault(name: &str) -> Result<&'static Fault, String> {
+    if let Some(fault) = kmod::fault(name) {
+        return Ok(fault);
+    }
+    if name == "help" {
+        let list: String = kmod::faults().iter().map(|fault| format!("\n  {fault}")).collect();
+        return Err(format!("give one of these faults:{list}"));
+    }
+    let names = kmod::faults().iter().map(|fault| fault.name.as_str());
+    Err(match scenario::text::nearest(name, names) {
+        Some(nearest) => format!("no such fault, did you mean {nearest}?"),
+        None => "no such fault; `--fault help` lists them".to_owned(),
+    })
 }
 
 /// Memory of a guest: what a leaking kernel may lose until the runner replaces the machine.
@@ -330,7 +437,8 @@ mod tests {
 
     #[test_log::test]
     fn what_pairs_depends_on_what_is_given() {
-        assert_eq!(parse("").pairing().unwrap(), Pairing::None);
+        assert_eq!(parse("").pairing().unwrap(), Pairing::Ours);
+        assert_eq!(parse("--target plain").pairing().unwrap(), Pairing::None);
         assert_eq!(parse("--series a.mbox").pairing().unwrap(), Pairing::Ours);
         assert_eq!(parse("--module a.ko:x=1").pairing().unwrap(), Pairing::Ours);
         assert_eq!(parse("--target plain --series a.mbox").pairing().unwrap(), Pairing::None);
@@ -347,6 +455,50 @@ mod tests {
             assert_eq!(parse(line).flags(), line);
         }
         assert_eq!(quoted("it's a file"), r"'it'\''s a file'");
+    }
+
+    #[test_log::test]
+    fn the_reference_is_what_nothing_else_asks_for() {
+        for (line, wish) in [
+            ("", Wish::May),
+            ("--tree /linux --flavour kasan", Wish::May),
+            ("--target reference", Wish::Must),
+            ("--target reference --pairing /a.bpf.o --module /b.ko", Wish::Must),
+            ("--target plain", Wish::No),
+            ("--series a.mbox", Wish::No),
+            ("--kernel bzImage", Wish::No),
+            ("--module a.ko", Wish::No),
+            ("--pairing a.bpf.o", Wish::No),
+        ] {
+            assert_eq!(parse(line).wish().unwrap(), wish, "{line}");
+        }
+        for (line, words) in [
+            ("--target reference --series a.mbox", "both define bpf_sock_splice_pair"),
+            ("--target reference --kernel bzImage", "give --tree instead"),
+        ] {
+            let error = parse(line).wish().unwrap_err();
+            assert_eq!(error.code(), 2);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test_log::test]
+    fn a_fault_goes_with_the_reference_alone() {
+        let name = &kmod::faults()[0].name;
+        assert_eq!(parse(&format!("--fault {name}")).wish().unwrap(), Wish::Must);
+        let target = parse(&format!("--fault {name} --tree /linux"));
+        assert_eq!(
+            target.name(&Pairing::Ours, true),
+            format!("reference, fault {name}, tree linux")
+        );
+        assert_eq!(target.flags(), format!("--fault {name} --tree /linux"));
+        for other in ["--target plain", "--series a.mbox", "--kernel bzImage", "--module a.ko"] {
+            let error = parse(&format!("--fault {name} {other}")).wish().unwrap_err();
+            assert_eq!(error.code(), 2, "{error}");
+        }
+        assert!(fault("help").unwrap_err().contains(&kmod::faults()[0].to_string()));
+        assert!(fault(&name[1..]).unwrap_err().ends_with(&format!("did you mean {name}?")));
+        assert!(fault("nosuch").unwrap_err().contains("--fault help"));
     }
 
     #[test_log::test]

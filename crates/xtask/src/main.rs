@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod kmod_style;
 mod tidy;
 
 use std::process::ExitCode;

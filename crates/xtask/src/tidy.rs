@@ -6,6 +6,8 @@ use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::kmod_style;
+
 /// Most lines of a source file, tests excluded.
 const FILE_LINES: usize = 500;
 /// Most lines of a fuzz target, which is glue only.
@@ -106,6 +108,7 @@ pub fn run() -> Result<Vec<String>> {
     for command in commands(&sources) {
         complaints.extend(passes(command));
     }
+    complaints.extend(kmod_style::check()?);
     Ok(complaints)
 }
 
@@ -177,7 +180,7 @@ fn names(source: &Source) -> Vec<String> {
 }
 
 fn licence(source: &Source) -> Option<String> {
-    let is_c = source.has_extension("c") || source.has_extension("h");
+    let is_c = ["c", "h", "def"].iter().any(|e| source.has_extension(e));
     let has = source
         .text
         .lines()
@@ -270,7 +273,7 @@ fn commands(sources: &[Source]) -> Vec<Vec<String>> {
     commands
 }
 
-fn passes(command: Vec<String>) -> Option<String> {
+pub(crate) fn passes(command: Vec<String>) -> Option<String> {
     let shown = command[..command.len().min(4)].join(" ");
     match Command::new(&command[0]).args(&command[1..]).status() {
         Ok(status) if status.success() => None,

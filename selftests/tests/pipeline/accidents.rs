@@ -1,18 +1,15 @@
 //! Nothing recorded is lost, nothing is left over, and the exit code is right, whatever happens in mid-campaign.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
+use vm::kernel::{self, Cache, ModuleSource, Request};
 
 use crate::Test;
-use crate::cli::{
-    Running, check, default_kernel, expect, is_gone, number, root, series, sparring, summary,
-    wait_for,
-};
+use crate::cli::{Running, check, expect, is_gone, number, series, sparring, summary, wait_for};
 
 /// On the series kernel.
 pub const SERIES: &[(&str, Test)] = &[("ctrl_c_keeps_findings", ctrl_c_keeps_findings)];
@@ -86,22 +83,21 @@ fn a_killed_command_line() -> Result<(), Failed> {
 }
 
 /// Builds the module that breaks the kernel, against the default kernel.
-fn provoke(directory: &Path) -> Result<PathBuf, Failed> {
-    for file in ["Makefile", "provoke.c"] {
-        fs::copy(root().join("selftests/provoke").join(file), directory.join(file))?;
-    }
-    let bzimage = PathBuf::from(default_kernel()?);
-    let build = bzimage.ancestors().nth(4).ok_or("the image is not in a build directory")?;
-    let mut make = Command::new("make");
-    make.arg("-C").arg(build).arg(format!("M={}", directory.display())).arg("modules");
-    expect(0, &mut make)?;
-    Ok(directory.join("provoke.ko"))
+fn provoke() -> Result<PathBuf, Failed> {
+    let files = [
+        ("Makefile", include_str!("../../provoke/Makefile")),
+        ("provoke.c", include_str!("../../provoke/provoke.c")),
+    ];
+    let cache = Cache::open()?;
+    let kernel = kernel::find(&Request::default(), &cache)?.ok_or("no default kernel")?;
+    let module = ModuleSource { name: "provoke", files: &files };
+    Ok(kernel::build_module(&kernel, module, &cache, &kernel::Silent)?)
 }
 
 /// A campaign on a kernel that breaks two seconds after it was set up; it must end with a violation.
 fn provoked(how: &str, flags: &[&str]) -> Result<Value, Failed> {
     let directory = tempfile::tempdir()?;
-    let module = provoke(directory.path())?;
+    let module = provoke()?;
     let out = directory.path().join("out");
     let module = format!("{}:how={how},after_ms=2000", module.display());
     let mut fuzz = sparring();

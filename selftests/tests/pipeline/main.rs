@@ -7,6 +7,7 @@
 mod accidents;
 mod bad_input;
 mod cli;
+mod reference;
 mod verdicts;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -31,8 +32,9 @@ fn main() {
         let skip = skip_all || !needed;
         move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
     };
-    let plain = [verdicts::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
-    let with_series = [verdicts::SERIES, accidents::SERIES, bad_input::SERIES].concat();
+    let plain = [verdicts::PLAIN, reference::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
+    let with_series =
+        [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES].concat();
     let trials = plain
         .iter()
         .map(trial(true))

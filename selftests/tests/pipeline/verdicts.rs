@@ -42,6 +42,11 @@ fn plain_tcp_in_a_sockhash_keeps_the_contract() -> Result<(), Failed> {
 }
 
 fn the_corpus_passes_on_plain_tcp() -> Result<(), Failed> {
+    the_corpus_passes_on("plain")
+}
+
+/// Replays every corpus entry on a target.
+pub fn the_corpus_passes_on(target: &str) -> Result<(), Failed> {
     let mut files = Vec::new();
     for directory in ["corpus/seeds", "corpus/regressions"] {
         let entries = fs::read_dir(root().join(directory))?.flatten().map(|entry| entry.path());
@@ -50,7 +55,7 @@ fn the_corpus_passes_on_plain_tcp() -> Result<(), Failed> {
         check(files.len() > before, format!("nothing in {directory}"))?;
     }
     files.sort();
-    expect(0, sparring().args(["run", "--target", "plain", "--repeat", "3"]).args(files))?;
+    expect(0, sparring().args(["run", "--target", target, "--repeat", "3"]).args(files))?;
     Ok(())
 }
 

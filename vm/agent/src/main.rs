@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checkup;
 mod files;
 mod init;
 mod ports;

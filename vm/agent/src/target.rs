@@ -26,8 +26,12 @@ pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
         Pairing::Object(path) => Some(Kind::Object(path)),
     };
     let attached = kind.map(|kind| Attached::attach(kind, cgroup)).transpose().map_err(refused)?;
-    Executor::new(attached, plan.key, plan.bounds)
-        .map_err(|error| Refusal::Environment(error.to_string()))
+    let environment = |error: execute::Error| Refusal::Environment(error.to_string());
+    let mut executor = Executor::new(attached, plan.key, plan.bounds).map_err(environment)?;
+    if let Some(counters) = &plan.counters {
+        executor.count_ring_by(&counters.join("ring_bytes")).map_err(environment)?;
+    }
+    Ok(executor)
 }
 
 fn refused(error: bpf::Error) -> Refusal {

@@ -10,7 +10,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
 use crate::ports::{self, Control};
-use crate::{files, program, say, target};
+use crate::{checkup, files, program, say, target};
 
 /// Open files that a program may have: corpora and sockets need many.
 const FILES: u64 = 65_536;
@@ -84,11 +84,13 @@ fn press(sysrq: Option<&mut File>, key: char) {
 
 fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
+    let mut counters = None;
     for message in messages {
         let answer = match message {
             ToGuest::Setup(plan) => match target::set_up(&plan) {
                 Ok(new) => {
                     executor = Some(new);
+                    counters = plan.counters;
                     FromGuest::Ready
                 }
                 Err(refusal) => FromGuest::Refused(refusal),
@@ -100,6 +102,7 @@ fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },
             },
+            ToGuest::Checkup(depth) => FromGuest::Checkup(checkup::run(counters.as_deref(), depth)),
             ToGuest::Exec(program) => FromGuest::Exited(program::run(&program)),
             ToGuest::PowerOff => return Ok(()),
             // the first is over, the other is the listener's

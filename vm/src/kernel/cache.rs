@@ -96,6 +96,21 @@ impl Cache {
         Ok(file)
     }
 
+    /// Waits until nobody writes to `name`, and holds it against writers.
+    pub(crate) fn lock_shared(
+        &self,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> Result<File, KernelError> {
+        if let Some(file) = self.try_lock_shared(name)? {
+            return Ok(file);
+        }
+        progress.stage("waiting for another build");
+        let (file, path) = self.lock_file(name)?;
+        file.lock_shared().map_err(io_at(&path))?;
+        Ok(file)
+    }
+
     /// Holds `name` against writers, if nobody is writing now.
     pub(crate) fn try_lock_shared(&self, name: &str) -> Result<Option<File>, KernelError> {
         let (file, path) = self.lock_file(name)?;

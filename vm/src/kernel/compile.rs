@@ -118,7 +118,7 @@ impl Compilation<'_> {
 }
 
 /// make in `tree` for its `build`, the same kernel for the same input whenever and wherever.
-fn make_command(tree: &Path) -> Command {
+pub(crate) fn make_command(tree: &Path) -> Command {
     let mut command = run::command("make");
     command.current_dir(tree).args([
         "O=build",
@@ -162,7 +162,7 @@ pub(crate) fn relocate(build: &Path, old: &Path, new: &Path) -> Result<(), Kerne
 
 /// "  CC      net/ipv4/tcp.o" → "net/ipv4/tcp.o", "  LD [M]  x.ko" → "x.ko"; `None` for every line
 /// that is no step.
-fn step_of(line: &str) -> Option<&str> {
+pub(crate) fn step_of(line: &str) -> Option<&str> {
     let (verb, what) = line.strip_prefix("  ")?.split_once(' ')?;
     let shouted = verb.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
     let what = what.trim_start();

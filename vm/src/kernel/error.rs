@@ -86,6 +86,30 @@ pub enum KernelError {
         /// Its last lines.
         last: String,
     },
+    /// A module does not build against a kernel.
+    #[error(
+        "the module {module} does not build against {origin}{}; {}",
+        if *theirs { ": give another tree, or a target that does not need the module" } else { "" },
+        tail(log, last)
+    )]
+    Module {
+        /// The module.
+        module: String,
+        /// The source of the kernel.
+        origin: String,
+        /// Whether that is the user's tree, which may lack what the module needs.
+        theirs: bool,
+        /// The whole output of make(1).
+        log: PathBuf,
+        /// Its last lines.
+        last: String,
+    },
+    /// Somebody else built the kernel anew, of another source, between its use and its build.
+    #[error("the kernel {id} was built anew meanwhile: run the same command again")]
+    Replaced {
+        /// What the kernel was.
+        id: String,
+    },
     /// The build was stopped from outside.
     #[error("the kernel build was interrupted: run the same command again to go on with it")]
     Interrupted,
@@ -130,6 +154,7 @@ impl KernelError {
                 | Self::BadSeries { .. }
                 | Self::Rejected { .. }
                 | Self::Config { .. }
+                | Self::Module { theirs: true, .. }
         )
     }
 
@@ -139,7 +164,7 @@ impl KernelError {
             Self::Io { source, .. } | Self::Run { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            Self::Build { log, .. } | Self::Fetch { log, .. } => {
+            Self::Build { log, .. } | Self::Fetch { log, .. } | Self::Module { log, .. } => {
                 std::fs::read(log).is_ok_and(|text| {
                     String::from_utf8_lossy(&text).lines().any(|line| {
                         line.contains("No space left on device")

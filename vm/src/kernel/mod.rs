@@ -12,6 +12,7 @@ mod config;
 mod debian;
 mod error;
 mod mbox;
+mod module;
 mod run;
 mod series;
 mod tree;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use cache::Cache;
 pub use error::KernelError;
 use error::io_at;
+pub use module::{ModuleSource, build_module, check_module};
 use series::Series;
 use tree::Listing;
 use workspace::{Origin, Workspace};
@@ -127,6 +129,22 @@ impl Kernel {
     fn read(record: &Path) -> Option<Self> {
         let kernel: Self = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
         (kernel.bzimage.is_file() && kernel.vmlinux.is_file()).then_some(kernel)
+    }
+
+    /// Whether it has a function of that name, exported or not.
+    ///
+    /// # Errors
+    /// [`KernelError::Io`] when the build has no `System.map`.
+    pub fn defines(&self, function: &str) -> Result<bool, KernelError> {
+        let map = self.build_dir.join("System.map");
+        let text = fs::read_to_string(&map).map_err(io_at(&map))?;
+        // nm(1): address, kind, name
+        Ok(text.lines().any(|line| line.rsplit(' ').next() == Some(function)))
+    }
+
+    /// Whether it was built from a directory that the user gave.
+    fn is_theirs(&self) -> bool {
+        Path::new(&self.origin).is_absolute()
     }
 }
 

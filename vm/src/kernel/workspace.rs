@@ -308,7 +308,7 @@ struct Donor {
 }
 
 /// The hash of `parts`, each of which counts on its own.
-fn hash(parts: &[&str]) -> String {
+pub(crate) fn hash(parts: &[&str]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.len().to_le_bytes());

@@ -158,7 +158,7 @@ pub(crate) fn swallowed(model: &mut Model<'_>, call: Call<'_>) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint);
     let by_close = model.side(endpoint.peer()).ending == Some(Ending::Close);
-    let off_tcp = model.history.traffic[endpoint.index()].ring();
+    let off_tcp = model.history.ring(endpoint);
     let before = model.outgoing(endpoint).accepted
         - side.sent_to_closed.min(model.outgoing(endpoint).accepted);
     if by_close

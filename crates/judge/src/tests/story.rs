@@ -62,6 +62,7 @@ impl Story {
                 bounds: Bounds::default(),
                 records: Vec::new(),
                 traffic: [Traffic::default(); 2],
+                ring_counter: None,
             },
             at_finale: false,
         }

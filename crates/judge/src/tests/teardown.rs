@@ -190,6 +190,13 @@ fn at_the_end_everything_has_come() {
         .recv_fails(Server, Errno::EAGAIN)
         .lasting_ms(5_000)
         .breaks(&[(Invariant::Stall, "fin-never-arrives")]);
+    // what TCP still has is TCP's to bring, whatever the ring carried before
+    let mixed = |outq| {
+        let late = sent().traffic(Client, 100, 60).recv(Server, 100, 0..40);
+        late.recv_fails(Server, Errno::EAGAIN).outq_was(outq).lasting_ms(5_000)
+    };
+    assert_eq!(mixed(60).verdict(), Verdict::Inconclusive(Doubt::DrainBound));
+    mixed(59).breaks(&[(Invariant::Stall, "accepted-bytes-never-arrive")]);
     let hasty = closed().recv_fails(Server, Errno::EAGAIN);
     assert_eq!(hasty.verdict(), Verdict::Inconclusive(Doubt::DrainBound));
     sent()

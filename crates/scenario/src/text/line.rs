@@ -116,15 +116,20 @@ fn one_of(what: &str, allowed: &[String]) -> String {
 
 /// Names the word that was probably meant, or else all that are allowed.
 pub(super) fn unknown(what: &str, text: &str, allowed: &[String]) -> String {
-    let nearest = allowed
-        .iter()
-        .map(|word| (distance(word, text), word))
-        .filter(|(distance, word)| *distance <= 2 && word.chars().count() > 2.max(*distance))
-        .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((_, word)) => format!("unknown {what} {text:?}, did you mean {word:?}?"),
+    match nearest(text, allowed.iter().map(String::as_str)) {
+        Some(word) => format!("unknown {what} {text:?}, did you mean {word:?}?"),
         None => format!("unknown {what} {text:?}: use one of {}", allowed.join(", ")),
     }
+}
+
+/// The word that was probably meant by `text`.
+pub fn nearest<'a>(text: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    words
+        .into_iter()
+        .map(|word| (distance(word, text), word))
+        .filter(|(distance, word)| *distance <= 2 && word.chars().count() > 2.max(*distance))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
 }
 
 /// How many letters must be inserted, removed or replaced to make one word the other (Levenshtein).

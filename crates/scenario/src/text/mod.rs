@@ -37,5 +37,6 @@ mod print;
 mod tests;
 mod words;
 
+pub use line::nearest;
 pub use parse::{ParseError, parse};
 pub use print::print;

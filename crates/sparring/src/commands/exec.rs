@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use scenario::payload::Key;
 use vm::machine::{Ending, Event, Machine};
-use vm::wire::{Exit, FromGuest, Program, ToGuest};
+use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, ToGuest};
 
 use crate::exit::Failure;
 use crate::interrupt;
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Run a program of the host in a guest, with its streams, environment and exit code.
 ///
-/// The guest sees the host's files read-only, and the current directory writable.
+/// The guest sees the host's files read-only, and the current directory writable. The target's modules are loaded and
+/// no program is attached.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -28,6 +29,9 @@ pub struct Args {
     /// How long it may take, such as 90s or 10m [default: no limit]
     #[arg(long, value_parser = crate::commands::duration)]
     time: Option<Duration>,
+    /// Processors of the guest
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
+    vcpus: u32,
     /// The program and its arguments
     #[arg(required = true, last = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -45,8 +49,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
     spec.machine.writable = vec![cwd.clone()];
     spec.machine.cwd = cwd;
+    spec.machine.vcpus = args.vcpus;
     let (mut machine, streams) =
         Machine::boot_with_streams(&spec.machine).map_err(|e| spec.boot_failure(&e))?;
+    if !spec.plan.modules.is_empty() {
+        // which sockets are paired, and by what, is the program's
+        let plan = Plan { pairing: Pairing::None, counters: None, ..spec.plan.clone() };
+        if let Some(headline) = spec.set_up(&mut machine, &plan)?.first() {
+            return Err(Failure::Kernel(format!(
+                "the kernel complained about a module: {headline}"
+            )));
+        }
+    }
     let program = Program {
         argv: args.program.clone(),
         environment: std::env::vars_os().collect(),

@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 use comfy_table::{Table, presets};
-use vm::kernel::{self, Cache};
+use vm::kernel::{self, Cache, Kernel, Request};
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::BuildProgress;
-use crate::target::{SourceArgs, kernel_failure};
+use crate::target::{SourceArgs, build_reference, kernel_failure};
 
 /// Build, list and find kernels.
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Build a kernel, unless it is in the cache, and print the path of its image
+    /// Build a kernel and the reference module for it, unless they are in the cache, and print the image's path
     Build(SourceArgs),
     /// List the kernels in the cache
     List,
@@ -25,15 +25,27 @@ enum Action {
     Path(SourceArgs),
 }
 
+/// The kernel, built if need be, and with it the reference module, unless the kernel has the kfunc already. A tree
+/// that the module does not build against still makes a kernel, which is what was asked for.
+pub fn build(request: &Request, cache: &Cache) -> Result<Kernel, Failure> {
+    let progress = BuildProgress::new();
+    let kernel = kernel::build(request, cache, &progress).map_err(kernel_failure)?;
+    if kernel.defines(kmod::KFUNC).map_err(kernel_failure)? {
+        return Ok(kernel);
+    }
+    match build_reference(&kernel, cache, &progress) {
+        Err(Failure::BadInput(why)) => eprintln!("sparring: the kernel is built, but {why}"),
+        built => drop(built?),
+    }
+    Ok(kernel)
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let cache = Cache::open().map_err(kernel_failure)?;
     match &args.action {
         Action::Build(source) => {
-            let progress = BuildProgress::new();
-            let kernel =
-                kernel::build(&source.request(), &cache, &progress).map_err(kernel_failure)?;
-            println!("{}", kernel.bzimage.display());
+            println!("{}", build(&source.request(), &cache)?.bzimage.display());
         }
         Action::List => {
             let mut table = Table::new();

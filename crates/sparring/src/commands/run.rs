@@ -9,6 +9,7 @@ use scenario::payload::Key;
 use scenario::verdict::Doubt;
 use scenario::{History, Scenario, Verdict, Violation, text};
 use serde::Serialize;
+use vm::wire::Depth;
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
@@ -151,9 +152,11 @@ fn repeat(
         }
         shown.replays += 1;
         shown.count(&replayed);
+        shown.count(&replay.check_up(Depth::Counters)?);
     }
     // a complaint that came after the last answer still belongs to this file
     shown.count(&replay.settle()?);
+    shown.count(&replay.check_up(Depth::Memory)?);
     for counted in &mut shown.violations {
         counted.reliability.of = shown.replays;
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::commands::kernel::build;
 use crate::exit::{Failure, Outcome};
-use crate::progress::BuildProgress;
 use crate::target::kernel_failure;
 
 /// Run every test: style, host unit tests, then the selftests in the VM.
@@ -53,6 +53,8 @@ const GUEST: &[&str] = &[
     "paired",
     "--test",
     "loopback",
+    "--test",
+    "threads",
     "--",
     "--include-ignored",
 ];
@@ -97,7 +99,7 @@ fn stages_in_the_vm(root: &Path) -> Result<Vec<Stage>, Failure> {
     let sparring = std::env::current_exe().map_err(|e| Failure::Harness(e.to_string()))?;
     let runner = |flags: &str| {
         let mut command = sparring.clone().into_os_string();
-        command.push(format!(" exec --time 10m {flags} --"));
+        command.push(format!(" exec --time 10m --vcpus 2 {flags} --"));
         (RUNNER, command)
     };
     let plain = kernel(None)?;
@@ -111,6 +113,11 @@ fn stages_in_the_vm(root: &Path) -> Result<Vec<Stage>, Failure> {
             ],
         },
         Stage { name: "guest".into(), cargo: GUEST, environment: vec![runner("--target plain")] },
+        Stage {
+            name: "guest with the reference".into(),
+            cargo: GUEST,
+            environment: vec![runner("--target reference"), ("SPARRING_KFUNC", "1".into())],
+        },
     ];
     match root.join("../shared/series/rfc-v1.mbox").canonicalize() {
         Ok(series) => {
@@ -138,9 +145,7 @@ fn kernel(series: Option<&Path>) -> Result<PathBuf, Failure> {
         series: series.map(Path::to_owned),
         ..vm::kernel::Request::default()
     };
-    vm::kernel::build(&request, &cache, &BuildProgress::new())
-        .map(|kernel| kernel.bzimage)
-        .map_err(kernel_failure)
+    Ok(build(&request, &cache)?.bzimage)
 }
 
 impl Stage {
