@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use scenario::Scenario;
+use scenario::bench::{Contenders, Load, Measurement, Trouble};
 use scenario::history::{Bounds, History};
 use scenario::payload::Key;
 use serde::de::DeserializeOwned;
@@ -124,6 +125,16 @@ pub enum ToGuest {
         /// What to run.
         scenario: Scenario,
     },
+    /// Connect two pairs of endpoints, the first one plain; after a set-up that attached nothing. Answered by
+    /// [`FromGuest::Contenders`] or [`FromGuest::Refused`].
+    Contenders {
+        /// What is attached for the second one.
+        pairing: Pairing,
+        /// `SO_BUSY_POLL` of all endpoints, in microseconds.
+        busy_poll_us: Option<u32>,
+    },
+    /// Measure one of them; answered by [`FromGuest::Measured`].
+    Bench(Load),
     /// Run a program with the streams of [`STDIN_PORT`] and so on; answered by [`FromGuest::Exited`].
     Exec(Program),
     /// Press a magic SysRq key (Linux, `admin-guide/sysrq.rst`), at once and whatever else is under way.
@@ -176,6 +187,10 @@ pub enum FromGuest {
         /// The reason.
         reason: String,
     },
+    /// Both are connected.
+    Contenders(Contenders),
+    /// A measurement came to its end, or to none.
+    Measured(Result<Measurement, Trouble>),
     /// A program ended.
     Exited(Exit),
 }

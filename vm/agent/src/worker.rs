@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
 use crate::ports::{self, Control};
@@ -84,6 +85,7 @@ fn press(sysrq: Option<&mut File>, key: char) {
 
 fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
+    let mut bench = None;
     for message in messages {
         let answer = match message {
             ToGuest::Setup(plan) => match target::set_up(&plan) {
@@ -100,6 +102,19 @@ fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },
             },
+            ToGuest::Contenders { pairing, busy_poll_us } => {
+                match target::contend(&pairing, busy_poll_us) {
+                    Ok((new, contenders)) => {
+                        bench = Some(new);
+                        FromGuest::Contenders(contenders)
+                    }
+                    Err(refusal) => FromGuest::Refused(refusal),
+                }
+            }
+            ToGuest::Bench(load) => FromGuest::Measured(match &bench {
+                None => Err(Trouble::Harness("nothing is connected".into())),
+                Some(bench) => bench.measure(load),
+            }),
             ToGuest::Exec(program) => FromGuest::Exited(program::run(&program)),
             ToGuest::PowerOff => return Ok(()),
             // the first is over, the other is the listener's
