@@ -115,7 +115,8 @@ impl Spec {
     }
 }
 
-fn refused(refusal: Refusal) -> Failure {
+/// Sorts what the guest could not be set up for into the exit codes.
+pub fn refused(refusal: Refusal) -> Failure {
     match refusal {
         Refusal::NoKfunc(name) => Failure::Skip(format!(
             "this kernel has no kfunc {name}: give a kernel, --series or --module that has it, or use --target plain"
