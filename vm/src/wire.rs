@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use scenario::Scenario;
+use scenario::bench::{Contenders, Load, Measurement, Trouble};
 use scenario::history::{Bounds, History};
 use scenario::payload::Key;
 use serde::de::DeserializeOwned;
@@ -129,6 +130,16 @@ pub enum ToGuest {
     },
     /// Look for what the scenarios before it left behind; answered by [`FromGuest::Checkup`].
     Checkup(Depth),
+    /// Connect two pairs of endpoints, the first one plain; after a set-up that attached nothing. Answered by
+    /// [`FromGuest::Contenders`] or [`FromGuest::Refused`].
+    Contenders {
+        /// What is attached for the second one.
+        pairing: Pairing,
+        /// `SO_BUSY_POLL` of all endpoints, in microseconds.
+        busy_poll_us: Option<u32>,
+    },
+    /// Measure one of them; answered by [`FromGuest::Measured`].
+    Bench(Load),
     /// Run a program with the streams of [`STDIN_PORT`] and so on; answered by [`FromGuest::Exited`].
     Exec(Program),
     /// Press a magic SysRq key (Linux, `admin-guide/sysrq.rst`), at once and whatever else is under way.
@@ -194,6 +205,10 @@ pub enum FromGuest {
     },
     /// What is left with every socket closed.
     Checkup(Checkup),
+    /// Both are connected.
+    Contenders(Contenders),
+    /// A measurement came to its end, or to none.
+    Measured(Result<Measurement, Trouble>),
     /// A program ended.
     Exited(Exit),
 }

@@ -139,10 +139,7 @@ impl Executor {
         }
         let answers = answers(attached, connected)?;
         if reports == Reports::Pairs {
-            return Ok(Pairing::Asked {
-                results: answers.map(|answer| answer.and_then(|answer| answer.pair)),
-                updates: answers.map(|answer| answer.map(|answer| answer.update)),
-            });
+            return Ok(asked(answers));
         }
         for endpoint in Endpoint::BOTH {
             let update = answers[endpoint.index()].map(|answer| answer.update);
@@ -154,8 +151,19 @@ impl Executor {
     }
 }
 
+/// What both endpoints' programs say about the pair.
+pub(crate) fn asked(answers: [Option<Answer>; 2]) -> Pairing {
+    Pairing::Asked {
+        results: answers.map(|answer| answer.and_then(|answer| answer.pair)),
+        updates: answers.map(|answer| answer.map(|answer| answer.update)),
+    }
+}
+
 /// The results of both endpoints' programs, `None` where one did not run.
-fn answers(attached: &Attached, connected: &Connected) -> Result<[Option<Answer>; 2], Error> {
+pub(crate) fn answers(
+    attached: &Attached,
+    connected: &Connected,
+) -> Result<[Option<Answer>; 2], Error> {
     let [client, server] = connected.addresses;
     let mut answers = [attached.take(client, server)?, attached.take(server, client)?];
     if answers.iter().any(Option::is_none) {

@@ -7,7 +7,10 @@
 //! Reading order: [`Executor::execute`], `connect` (the pair and its options), `round` (one op), `finale`;
 //! below them `buffer` (the memory that calls are given), `watchdog` (what ends a call that does not return) and
 //! `sys` (the system calls).
+//!
+//! A [`Bench`] does none of that: it measures how fast two connections are.
 
+mod bench;
 mod buffer;
 mod connect;
 mod error;
@@ -18,6 +21,7 @@ mod round;
 mod sys;
 mod watchdog;
 
+pub use bench::Bench;
 pub use error::Error;
 pub use executor::Executor;
 pub use network::prepare_network;

@@ -144,6 +144,12 @@ pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SockOption) -> Result<u
     set(socket, level, name, &value)
 }
 
+/// `setsockopt(SO_BUSY_POLL)`
+pub(crate) fn busy_poll(socket: BorrowedFd<'_>, microseconds: u32) -> Result<u32, Errno> {
+    let value = microseconds.cast_signed();
+    set(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL, &value)
+}
+
 fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> Result<u32, Errno> {
     // SAFETY: the kernel reads the given number of bytes of a value that is borrowed for the call
     returned(unsafe {

@@ -2,11 +2,12 @@
 //!
 //! A [`Scenario`] is one complete runnable case. Running it gives a [`History`]; judging the two gives a
 //! [`Verdict`]. This crate holds those three, the [`payload`] that makes every byte tell where it came
-//! from, the [`limits`] that every scenario respects, and the `.ring` [`text`].
+//! from, the [`limits`] that every scenario respects, the `.ring` [`text`], and what a [`bench`] measures.
 //! It depends on no sibling crate.
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod case;
 pub mod history;
 pub mod limits;

@@ -64,6 +64,11 @@ impl Spec {
         Ok(Guest { machine, release, boot_s, early })
     }
 
+    /// Sorts what the guest could not be set up for into the exit codes.
+    pub fn refused(&self, refusal: Refusal) -> Failure {
+        refused(refusal, self.reference.as_deref())
+    }
+
     /// Sets a guest up as planned; the headlines of what its kernel complained about meanwhile.
     ///
     /// # Errors
@@ -78,7 +83,7 @@ impl Spec {
             match machine.next_event(deadline.saturating_duration_since(Instant::now())) {
                 Event::Message(FromGuest::Ready) => return Ok(early),
                 Event::Message(FromGuest::Refused(refusal)) => {
-                    return Err(refused(refusal, self.reference.as_deref()));
+                    return Err(self.refused(refusal));
                 }
                 Event::Message(other) => {
                     tracing::warn!(?other, "unexpected message while setting up");
@@ -127,6 +132,7 @@ impl Spec {
     }
 }
 
+/// Sorts what the guest could not be set up for into the exit codes; `reference` is where our module was loaded from.
 fn refused(refusal: Refusal, reference: Option<&Path>) -> Failure {
     let is_ours =
         |why: &str| reference.is_some_and(|path| why.starts_with(&*path.to_string_lossy()));

@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+mod bout;
 mod campaign;
 mod commands;
 mod exit;
+mod figures;
 mod guest;
 mod interrupt;
 mod journal;
@@ -35,6 +37,7 @@ struct Cli {
 enum Command {
     Fuzz(commands::fuzz::Args),
     Run(commands::run::Args),
+    Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
     Test(commands::test::Args),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fuzz(args) => commands::fuzz::run(&args).map(Into::into),
         Command::Run(args) => commands::run::run(&args).map(Into::into),
+        Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),
         Command::Test(args) => commands::test::run(&args).map(Into::into),

@@ -6,6 +6,7 @@
 
 mod accidents;
 mod bad_input;
+mod bench;
 mod cli;
 mod reference;
 mod verdicts;
@@ -32,9 +33,11 @@ fn main() {
         let skip = skip_all || !needed;
         move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
     };
-    let plain = [verdicts::PLAIN, reference::PLAIN, accidents::ALL, bad_input::PLAIN].concat();
+    let plain = [verdicts::PLAIN, reference::PLAIN, accidents::ALL, bad_input::PLAIN, bench::PLAIN]
+        .concat();
     let with_series =
-        [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES].concat();
+        [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES, bench::SERIES]
+            .concat();
     let trials = plain
         .iter()
         .map(trial(true))

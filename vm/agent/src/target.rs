@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use bpf::{Attached, Kind};
-use execute::Executor;
+use execute::{Bench, Executor};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
+use scenario::bench::Contenders;
 use vm::wire::{Module, Pairing, Plan, Refusal};
 
 /// The cgroup whose sockets the sock_ops program sees: that of the worker and of all that it starts.
@@ -15,23 +16,42 @@ const CGROUP: &str = "/sys/fs/cgroup/sparring";
 
 /// Loads the modules, attaches the program, prepares the executor.
 pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
-    let cgroup = Path::new(CGROUP);
-    join(cgroup)?;
+    join(Path::new(CGROUP))?;
     execute::prepare_network().map_err(|error| Refusal::Environment(error.to_string()))?;
     plan.modules.iter().try_for_each(load)?;
-    let kind = match &plan.pairing {
-        Pairing::None => None,
-        Pairing::Sockhash => Some(Kind::Sockhash),
-        Pairing::Ours => Some(Kind::Pair { busy_poll_us: None }),
-        Pairing::Object(path) => Some(Kind::Object(path)),
-    };
-    let attached = kind.map(|kind| Attached::attach(kind, cgroup)).transpose().map_err(refused)?;
+    let attached = attach(&plan.pairing, None).transpose().map_err(refused)?;
     let environment = |error: execute::Error| Refusal::Environment(error.to_string());
     let mut executor = Executor::new(attached, plan.key, plan.bounds).map_err(environment)?;
     if let Some(counters) = &plan.counters {
         executor.count_ring_by(&counters.join("ring_bytes")).map_err(environment)?;
     }
     Ok(executor)
+}
+
+/// Connects what is to be measured.
+pub fn contend(
+    pairing: &Pairing,
+    busy_poll_us: Option<u32>,
+) -> Result<(Bench, Contenders), Refusal> {
+    let attach = || {
+        attach(pairing, busy_poll_us)
+            .unwrap_or_else(|| Err(bpf::Error::Environment("nothing to attach".into())))
+    };
+    Bench::new(attach, busy_poll_us).map_err(|error| match error {
+        execute::Error::Pairing(error) => refused(error),
+        error => Refusal::Environment(error.to_string()),
+    })
+}
+
+/// Attaches the program to the cgroup; `None` where there is none to attach.
+fn attach(pairing: &Pairing, busy_poll_us: Option<u32>) -> Option<Result<Attached, bpf::Error>> {
+    let kind = match pairing {
+        Pairing::None => return None,
+        Pairing::Sockhash => Kind::Sockhash,
+        Pairing::Ours => Kind::Pair { busy_poll_us },
+        Pairing::Object(path) => Kind::Object(path),
+    };
+    Some(Attached::attach(kind, Path::new(CGROUP)))
 }
 
 fn refused(error: bpf::Error) -> Refusal {

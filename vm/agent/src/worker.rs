@@ -7,6 +7,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
 use crate::ports::{self, Control};
@@ -85,6 +86,7 @@ fn press(sysrq: Option<&mut File>, key: char) {
 fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
     let mut counters = None;
+    let mut bench = None;
     for message in messages {
         let answer = match message {
             ToGuest::Setup(plan) => match target::set_up(&plan) {
@@ -103,6 +105,19 @@ fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
                 },
             },
             ToGuest::Checkup(depth) => FromGuest::Checkup(checkup::run(counters.as_deref(), depth)),
+            ToGuest::Contenders { pairing, busy_poll_us } => {
+                match target::contend(&pairing, busy_poll_us) {
+                    Ok((new, contenders)) => {
+                        bench = Some(new);
+                        FromGuest::Contenders(contenders)
+                    }
+                    Err(refusal) => FromGuest::Refused(refusal),
+                }
+            }
+            ToGuest::Bench(load) => FromGuest::Measured(match &bench {
+                None => Err(Trouble::Harness("nothing is connected".into())),
+                Some(bench) => bench.measure(load),
+            }),
             ToGuest::Exec(program) => FromGuest::Exited(program::run(&program)),
             ToGuest::PowerOff => return Ok(()),
             // the first is over, the other is the listener's

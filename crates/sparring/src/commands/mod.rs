@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod bench;
 pub mod exec;
 pub mod fuzz;
 pub mod kernel;
