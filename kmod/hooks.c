@@ -26,8 +26,8 @@
 enum { V4, V6, FAMILIES };
 enum { WAITING, ACCEPTED, STAGES };
 
-static struct proto protos[FAMILIES][STAGES];
-static struct proto_ops ops[FAMILIES];
+static struct proto protos[FAMILIES][STAGES] __ro_after_init;
+static struct proto_ops ops[FAMILIES] __ro_after_init;
 
 static int family(const struct sock *sk)
 {
@@ -63,6 +63,14 @@ bool sp_is_proto(const struct proto *proto)
 	return proto >= &protos[0][0] && proto < &protos[FAMILIES][0];
 }
 
+/* What a socket's calls go to when it is not in a pair, or no longer. */
+struct proto *sp_under(const struct sock *sk)
+{
+	struct proto *proto = READ_ONCE(sk->sk_prot);
+
+	return sp_is_proto(proto) ? sp_base(sk) : proto;
+}
+
 /* With sk_callback_lock: whether the socket has our proto_ops now. */
 bool sp_adopt_ops(struct sock *sk)
 {
@@ -92,37 +100,39 @@ static void release_cb(struct sock *sk)
 	if (!sk->sk_socket)
 		return;
 	write_lock_bh(&sk->sk_callback_lock);
-	if (sk->sk_prot == sp_proto(sk, false)) {
-		sp_adopt_ops(sk);
+	/* kernel_accept() sets proto_ops later: then the next release does it */
+	if (sk->sk_prot == sp_proto(sk, false) && sp_adopt_ops(sk))
 		WRITE_ONCE(sk->sk_prot, sp_proto(sk, true));
-	}
 	write_unlock_bh(&sk->sk_callback_lock);
 }
 
 /*
+ * Called by sock_map_close(), instead of tcp_close().
+ *
  * Bytes that nobody read make a close an abort (RFC 2525, 2.17), wherever they are.
  * tcp_close() looks into the receive queue only; a linger time of 0 makes it do the
  * same. After sp_detach() set @gone, no byte comes that is not seen here.
  */
-static void sp_close(struct sock *sk, long timeout)
+void sp_close(struct sock *sk, long timeout)
 {
+	int idx = srcu_read_lock(&sp_calls);
 	struct sp_end *end = sp_get(sk);
 
 	if (end) {
+		lock_sock(sk);
 		sp_detach(end);
 		if (fault(close_drops))
 			WRITE_ONCE(sp_peer(end)->in.tail,
 				   READ_ONCE(sp_peer(end)->in.head));
 		if (sp_unread(end) && !fault(close_politely)) {
-			lock_sock(sk);
 			sock_set_flag(sk, SOCK_LINGER);
 			sk->sk_lingertime = 0;
-			release_sock(sk);
 		}
+		release_sock(sk);
 		sp_put(end);
 	}
-	/* sk_prot is the one from before: no way back to us */
-	READ_ONCE(sk->sk_prot)->close(sk, timeout);
+	sp_base(sk)->close(sk, timeout);
+	srcu_read_unlock(&sp_calls, idx);
 }
 
 /* connect(AF_UNSPEC), with the socket locked. Another connection may follow. */
@@ -134,8 +144,7 @@ static int sp_disconnect(struct sock *sk, int flags)
 		sp_detach(end);
 		sp_put(end);
 	}
-	return sp_is_proto(sk->sk_prot) ? sp_base(sk)->disconnect(sk, flags)
-					: sk->sk_prot->disconnect(sk, flags);
+	return sp_under(sk)->disconnect(sk, flags);
 }
 
 /* The last that happens to a socket, and the first to one that nobody accepted. */
@@ -147,7 +156,7 @@ static void sp_destroy(struct sock *sk)
 		sp_detach(end);
 		sp_put(end);
 	}
-	READ_ONCE(sk->sk_prot)->destroy(sk);
+	sp_under(sk)->destroy(sk);
 }
 
 static void sp_shutdown(struct sock *sk, int how)
@@ -168,47 +177,54 @@ static void sp_shutdown(struct sock *sk, int how)
 /* SIOCOUTQ needs nothing: bytes in the ring have arrived. */
 static int sp_ioctl(struct sock *sk, int cmd, int *karg)
 {
+	int idx = srcu_read_lock(&sp_calls);
 	int ret = sp_base(sk)->ioctl(sk, cmd, karg);
-	struct sp_end *end;
+	struct sp_end *end = ret ? NULL : sp_get(sk);
 
-	if (ret || (cmd != SIOCINQ && cmd != SIOCATMARK && cmd != SIOCOUTQ))
-		return ret;
-	end = sp_get(sk);
-	if (!end)
-		return 0;
-	if (cmd == SIOCINQ && !fault(inq_blind))
-		*karg += sp_unread(end);
-	else if (cmd == SIOCATMARK && sp_unread(end) && !fault(mark_early))
-		*karg = 0;
-	else if (cmd == SIOCOUTQ && fault(outq_wrong_ring))
-		*karg += sp_unread(end);
-	sp_put(end);
-	return 0;
+	if (end) {
+		if (cmd == SIOCINQ && !fault(inq_blind))
+			*karg += sp_unread(end);
+		else if (cmd == SIOCATMARK && sp_unread(end))
+			*karg = 0;
+		else if (cmd == SIOCOUTQ && fault(outq_wrong_ring))
+			*karg += sp_unread(end);
+		sp_put(end);
+	}
+	srcu_read_unlock(&sp_calls, idx);
+	return ret;
 }
 
-/* Leaves the pair, if @sk is in one, for what TCP alone can do. */
-static int leave(struct sock *sk)
+/*
+ * Leaves the pair, if @sk is in one, for what TCP alone can do: how many bytes are
+ * in the way, because the ring's cannot follow.
+ */
+static u32 leave(struct sock *sk)
 {
 	struct sp_end *end = sp_get(sk);
-	bool left;
+	u32 left = 0;
 
-	if (!end)
-		return 0;
-	left = sp_leave(end);
-	sp_put(end);
-	return left ? 0 : -EBUSY;
+	if (end) {
+		if (!sp_leave(end))
+			left = sp_unread(end);
+		sp_put(end);
+	}
+	return left;
 }
 
 static int sp_setsockopt(struct sock *sk, int level, int optname,
 			 sockptr_t optval, unsigned int optlen)
 {
+	int idx = srcu_read_lock(&sp_calls);
 	int err = 0;
 
-	if (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_REPAIR))
-		err = leave(sk);
-	return err
-		       ?: sp_base(sk)->setsockopt(sk, level, optname, optval,
-						  optlen);
+	if (level == SOL_TCP && (optname == TCP_ULP || optname == TCP_REPAIR) &&
+	    leave(sk))
+		err = -EBUSY;
+	if (!err)
+		err = sp_base(sk)->setsockopt(sk, level, optname, optval,
+					      optlen);
+	srcu_read_unlock(&sp_calls, idx);
+	return err;
 }
 
 /* Adds @bytes to the counter at @offset of the struct tcp_info that @info points to. */
@@ -229,53 +245,64 @@ static int add_ring(struct sock *sk, char __user *info, int __user *optlen)
 {
 	struct sp_end *end = sp_get(sk);
 	u64 sent, received;
-	int err = 0, len;
+	int len;
 
 	if (!end)
 		return 0;
 	sent = READ_ONCE(sp_peer(end)->in.passed);
 	received = READ_ONCE(end->in.passed);
 	sp_put(end);
+	if (get_user(len, optlen) ||
+	    add_bytes(info, len, offsetof(struct tcp_info, tcpi_bytes_sent),
+		      sent) ||
+	    add_bytes(info, len, offsetof(struct tcp_info, tcpi_bytes_acked),
+		      sent) ||
+	    add_bytes(info, len, offsetof(struct tcp_info, tcpi_bytes_received),
+		      received))
+		return -EFAULT;
+	return 0;
+}
+
+/* TCP_ZEROCOPY_RECEIVE before bytes that are in no page of TCP: they are for recv(2). */
+static int skip_by_recv(char __user *optval, int __user *optlen, u32 bytes)
+{
+	struct tcp_zerocopy_receive __user *zc = (void __user *)optval;
+	int len;
+
 	if (get_user(len, optlen))
 		return -EFAULT;
-	err = add_bytes(info, len, offsetof(struct tcp_info, tcpi_bytes_sent),
-			sent);
-	err = err
-		      ?: add_bytes(info, len,
-				   offsetof(struct tcp_info, tcpi_bytes_acked),
-				   sent);
-	return err
-		       ?: add_bytes(info, len,
-				    offsetof(struct tcp_info,
-					     tcpi_bytes_received),
-				    received);
+	if (len < (int)offsetofend(struct tcp_zerocopy_receive, recv_skip_hint))
+		return -EINVAL;
+	return put_user(0, &zc->length) || put_user(bytes, &zc->recv_skip_hint)
+		       ? -EFAULT
+		       : 0;
 }
 
 static int sp_getsockopt(struct sock *sk, int level, int optname,
 			 char __user *optval, int __user *optlen)
 {
-	int err = 0;
+	int idx = srcu_read_lock(&sp_calls);
+	u32 left = 0;
+	int err;
 
 	if (level == SOL_TCP && optname == TCP_ZEROCOPY_RECEIVE)
-		err = leave(sk);
-	err = err
-		      ?: sp_base(sk)->getsockopt(sk, level, optname, optval,
-						 optlen);
+		left = leave(sk);
+	if (left)
+		err = skip_by_recv(optval, optlen, left);
+	else
+		err = sp_base(sk)->getsockopt(sk, level, optname, optval,
+					      optlen);
 	if (!err && level == SOL_TCP && optname == TCP_INFO)
 		err = add_ring(sk, optval, optlen);
+	srcu_read_unlock(&sp_calls, idx);
 	return err;
-}
-
-static int sp_mmap(struct file *file, struct socket *sock,
-		   struct vm_area_struct *vma)
-{
-	return leave(sock->sk) ?: base_ops(sock->sk)->mmap(file, sock, vma);
 }
 
 /*
  * SO_RCVLOWAT, with the socket locked (or from a BPF program, which cannot sleep).
  * tcp_data_ready() wakes a reader when TCP alone has that much, so from now on TCP
- * has to have it all: see can_receive().
+ * has to have it all: see can_receive(). Where the ring's bytes cannot follow, the
+ * sender wakes us for TCP's (send_locked()).
  */
 static int sp_set_rcvlowat(struct sock *sk, int val)
 {
@@ -287,16 +314,15 @@ static int sp_set_rcvlowat(struct sock *sk, int val)
 	end = sp_get(sk);
 	if (!end)
 		return 0;
-	if (sp_unread(end)) {
-		release_sock(sk);
-		mutex_lock(&end->reading);
-		sp_recall(end);
-		mutex_unlock(&end->reading);
-		lock_sock(sk);
-		/* what is left is enough, perhaps */
-		if (sp_readable(sk))
-			sk->sk_data_ready(sk);
-	}
+	release_sock(sk);
+	mutex_lock(&end->reading);
+	/* also waits for a send that has not seen the new value */
+	sp_recall(end);
+	mutex_unlock(&end->reading);
+	lock_sock(sk);
+	/* what is left is enough, perhaps */
+	if (sp_readable(sk))
+		sk->sk_data_ready(sk);
 	sp_put(end);
 	return 0;
 }
@@ -319,7 +345,8 @@ static void make_protos(int family, const struct proto *base,
 	struct proto *proto = protos[family];
 
 	proto[ACCEPTED] = *base;
-	proto[ACCEPTED].close = sp_close;
+	/* leads to sp_close(): see sp_update_proto() */
+	proto[ACCEPTED].close = sock_map_close;
 	proto[ACCEPTED].disconnect = sp_disconnect;
 	proto[ACCEPTED].destroy = sp_destroy;
 	proto[ACCEPTED].shutdown = sp_shutdown;
@@ -337,7 +364,6 @@ static void make_protos(int family, const struct proto *base,
 	ops[family] = *from;
 	if (!fault(splice_blind))
 		ops[family].splice_read = NULL;
-	ops[family].mmap = sp_mmap;
 	ops[family].set_rcvlowat = sp_set_rcvlowat;
 	ops[family].peek_len = sp_peek_len;
 }

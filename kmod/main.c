@@ -20,6 +20,9 @@ MODULE_PARM_DESC(ring_size,
 
 DEFINE_PER_CPU(struct sp_counters, sp_counters);
 
+/* Calls that may sleep in a function of TCP, and return, with no pair to hold the module. */
+DEFINE_SRCU(sp_calls);
+
 static int ring_bytes_get(char *buffer, const struct kernel_param *param)
 {
 	u64 sum = 0;
@@ -80,14 +83,17 @@ static int __init sp_init(void)
 }
 
 /*
- * Every pair holds the module, so there is none. But a task may still be between
- * reading sk_prot and calling what it found there, or in the last instructions of
- * one of our functions: preempted, not asleep. That is what RCU tasks waits for.
+ * Every pair holds the module, so there is none. But a call that began before its
+ * socket left may be under way. First, between reading sk_prot and the first
+ * instructions of what it found there: preempted, not asleep, which RCU tasks waits
+ * for. Then, asleep inside sp_calls. At last, in the last instructions.
  */
 static void __exit sp_exit(void)
 {
-	rcu_barrier();
 	synchronize_rcu_tasks();
+	synchronize_srcu(&sp_calls);
+	synchronize_rcu_tasks();
+	rcu_barrier();
 }
 
 module_init(sp_init);

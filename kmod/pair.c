@@ -12,26 +12,25 @@
  *   every socket, also for one that nobody accepted.
  * - An attached end holds its socket and its psock. Its own calls have the socket
  *   from their caller. The peer's calls find it in the end, inside an RCU read
- *   section and only while @gone is not set; the reference is therefore dropped a
- *   grace period after @gone is set.
+ *   section and only while @gone is not set; so do all calls with the psock. The
+ *   references are therefore dropped a grace period after @gone is set.
  * - No reference leads from a socket to its pair: the table of paired sockets is
  *   looked up by address and holds nothing. So there is no cycle.
  * - The ring is the pair's: what a closed socket has written can still be read.
  *
  * sk_prot is changed under sk_callback_lock, where sk_psock_drop() changes it,
  * and without the socket's lock, which nobody could take here for the peer. Calls
- * that are already in the old sk_prot go on in it: see sp_arm().
+ * that are already in the old sk_prot go on in it: see arm.c. Two that change
+ * sk_prot themselves under the socket's lock cannot be kept out: a map update that
+ * has passed sock_map_psock_get_checked(), and setsockopt(TCP_ULP) that has passed
+ * sk_prot->setsockopt, at the moment when the peer pairs their socket.
  */
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
-#include <linux/fdtable.h>
-#include <linux/file.h>
 #include <linux/filter.h>
 #include <linux/hashtable.h>
-#include <linux/log2.h>
 #include <linux/module.h>
-#include <linux/sched.h>
 #include <net/inet_hashtables.h>
 
 #include "splice_pair.h"
@@ -47,6 +46,8 @@ struct sp_end *sp_get(const struct sock *sk)
 {
 	struct sp_end *end;
 
+	/* pairs with the release in attach(): who sees our sk_prot sees the end */
+	smp_rmb();
 	rcu_read_lock();
 	hash_for_each_possible_rcu(sp_ends, end, node, (unsigned long)sk) {
 		if (end->sk == sk && refcount_inc_not_zero(&end->pair->refs)) {
@@ -58,24 +59,18 @@ struct sp_end *sp_get(const struct sock *sk)
 	return NULL;
 }
 
-/* Bytes that a pair holds. */
-static long pair_bytes(const struct sp_pair *pair)
-{
-	return sizeof(*pair) + pair->ends[0].in.size + pair->ends[1].in.size;
-}
-
 static void pair_free(struct sp_pair *pair)
 {
 	sp_ring_free(&pair->ends[0].in);
 	sp_ring_free(&pair->ends[1].in);
 	kfree(pair);
+	atomic_long_sub(sizeof(*pair), &sp_memory);
 }
 
 static void pair_release(struct rcu_head *rcu)
 {
 	struct sp_pair *pair = container_of(rcu, struct sp_pair, rcu);
 
-	atomic_long_sub(pair_bytes(pair), &sp_memory);
 	atomic_dec(&sp_pairs);
 	pair_free(pair);
 	module_put(THIS_MODULE);
@@ -101,9 +96,12 @@ static struct sp_pair *pair_alloc(void)
 
 	if (!pair)
 		return NULL;
+	atomic_long_add(sizeof(*pair), &sp_memory);
 	refcount_set(&pair->refs, 1);
 	for (i = 0; i < 2; i++) {
 		pair->ends[i].pair = pair;
+		/* until it is attached */
+		pair->ends[i].gone = 1;
 		mutex_init(&pair->ends[i].reading);
 		if (sp_ring_init(&pair->ends[i].in, sp_ring_size, GFP_ATOMIC)) {
 			pair_free(pair);
@@ -122,7 +120,8 @@ struct sock *sp_hold_sk(struct sp_end *end)
 	struct sock *sk = NULL;
 
 	rcu_read_lock();
-	if (!READ_ONCE(end->gone)) {
+	/* pairs with the release in attach() */
+	if (!smp_load_acquire(&end->gone)) {
 		sk = end->sk;
 		sock_hold(sk);
 	}
@@ -149,6 +148,8 @@ static void put_sk(struct rcu_head *rcu)
 {
 	struct sp_end *end = container_of(rcu, struct sp_end, rcu);
 
+	if (!fault(leak_psock_ref))
+		sk_psock_put(end->sk, end->psock);
 	if (!fault(leak_sock_ref))
 		sock_put(end->sk);
 	pair_put(end->pair);
@@ -158,6 +159,9 @@ static void put_sk(struct rcu_head *rcu)
  * Ends the part of one socket. Its calls are TCP's again, and the peer sees @gone
  * before its next byte: the barrier pairs with the one in ring_send(), so that
  * either the peer sees @gone or the caller sees what the peer has published.
+ *
+ * With the socket locked, where others may still use it: then no send of its own is
+ * under way, and none starts; and sock_map_link() does not read sk_prot meanwhile.
  */
 void sp_detach(struct sp_end *end)
 {
@@ -170,6 +174,7 @@ void sp_detach(struct sp_end *end)
 
 	write_lock_bh(&sk->sk_callback_lock);
 	end->psock->psock_update_sk_prot = end->under->psock_update_sk_prot;
+	end->psock->saved_close = sp_base(sk)->close;
 	if (sp_is_proto(sk->sk_prot))
 		WRITE_ONCE(sk->sk_prot, end->under);
 	sp_restore_ops(sk);
@@ -179,87 +184,12 @@ void sp_detach(struct sp_end *end)
 	hash_del_rcu(&end->node);
 	spin_unlock_bh(&sp_ends_lock);
 
-	if (!fault(leak_psock_ref))
-		sk_psock_put(sk, end->psock);
-	if (fault(ring_freed_early)) {
-		kfree(sp_peer(end)->in.data);
-		sp_peer(end)->in.data = NULL;
-	}
+	if (fault(ring_freed_early))
+		sp_ring_free(&sp_peer(end)->in);
 	if (fault(leak_pair))
 		refcount_inc(&end->pair->refs);
 	/* the pair keeps @rcu: its reference goes with the socket's */
 	call_rcu(&end->rcu, put_sk);
-}
-
-struct holders {
-	const struct file *file;
-	unsigned long refs;
-	unsigned long here;
-};
-
-static int count_holder(const void *data, struct file *file, unsigned int fd)
-{
-	struct holders *holders = (struct holders *)data;
-
-	if (file == holders->file && !holders->here++)
-		holders->refs = file_count(file);
-	return 0;
-}
-
-/*
- * Whether the call under way is the only one on the socket. A system call either
- * holds a reference on the file or runs in a task that shares its file table with
- * nobody (fdget()). So when all references are the entries in our table and our
- * own, nobody else is in a call. Table and count are read under the table's lock:
- * an entry that comes or goes cannot hide a call.
- */
-static bool only_call(const struct sock *sk)
-{
-	struct files_struct *files = current->files;
-	const struct socket *sock = sk->sk_socket;
-	struct holders holders = {};
-
-	if (!sock || !sock->file || !files)
-		return false;
-#ifdef CONFIG_IO_URING
-	/* a fixed file's requests hold no reference of their own */
-	if (current->io_uring)
-		return false;
-#endif
-	/* sk_prot was set before the references are counted: see sp_arm() */
-	smp_mb();
-	holders.file = sock->file;
-	iterate_fd(files, 0, count_holder, &holders);
-	return holders.here &&
-	       holders.refs == holders.here + (atomic_read(&files->count) > 1);
-}
-
-/*
- * Lets the peer use the ring towards @end.
- *
- * A call that was in tcp_recvmsg() or tcp_splice_read() when the socket was paired
- * does not know of the ring: it would sleep beside it, or take TCP's bytes before
- * it. So the ring is not used until there can be no such call. That is known for a
- * socket that was not accepted when it was paired; otherwise a call on the socket
- * that finds itself alone knows it. Calls that start later find the new sk_prot.
- *
- * Looking costs a walk over the file table; where others hold the file for ever (a
- * forked server), it is done ever less often.
- */
-void sp_arm(struct sp_end *end)
-{
-	struct sock *sk = end->sk;
-	bool adopted;
-
-	if (!is_power_of_2(++end->tries) || !only_call(sk))
-		return;
-	write_lock_bh(&sk->sk_callback_lock);
-	adopted = !end->gone && sp_adopt_ops(sk);
-	write_unlock_bh(&sk->sk_callback_lock);
-	if (!adopted)
-		return;
-	/* pairs with the acquire in room() */
-	smp_store_release(&end->armed, true);
 }
 
 /*
@@ -275,12 +205,18 @@ bool sp_leave(struct sp_end *end)
 	WRITE_ONCE(end->shut, true);
 	empty = sp_recall(end);
 	mutex_unlock(&end->reading);
-	if (empty)
+	if (empty) {
+		lock_sock(end->sk);
 		sp_detach(end);
+		release_sock(end->sk);
+	}
 	return empty;
 }
 
-/* The psock changes: the socket enters another map, or the same one again. */
+/*
+ * The socket enters another map, or the same one again. sock_map_link() has looked at
+ * sk_prot->close, which is therefore sock_map_close().
+ */
 int sp_update_proto(struct sock *sk, struct sk_psock *psock, bool restore)
 {
 	/*
@@ -334,7 +270,7 @@ static bool can_pair(const struct sock *sk)
 	return sk_fullsock(sk) && sk_is_tcp(sk) &&
 	       ((1 << inet_sk_state_load(sk)) &
 		(TCPF_ESTABLISHED | TCPF_SYN_RECV)) &&
-	       !tcp_sk(sk)->repair && !READ_ONCE(tcp_sk(sk)->urg_data);
+	       !sp_repairs(sk) && !READ_ONCE(tcp_sk(sk)->urg_data);
 }
 
 /* Whether @sk is plain TCP with a psock that only makes it an entry of a map. */
@@ -367,11 +303,15 @@ static int attach(struct sp_end *end, struct sock *sk, struct sk_psock *psock)
 		end->psock = psock;
 		end->under = sk->sk_prot;
 		end->armed = !sk->sk_socket;
+		/* pairs with sp_hold_sk() */
+		smp_store_release(&end->gone, 0);
 		spin_lock(&sp_ends_lock);
 		hash_add_rcu(sp_ends, &end->node, (unsigned long)sk);
 		spin_unlock(&sp_ends_lock);
 		psock->psock_update_sk_prot = sp_update_proto;
-		WRITE_ONCE(sk->sk_prot, sp_proto(sk, sk->sk_socket));
+		psock->saved_close = sp_close;
+		/* pairs with sp_get() */
+		smp_store_release(&sk->sk_prot, sp_proto(sk, sk->sk_socket));
 	}
 	write_unlock_bh(&sk->sk_callback_lock);
 	return err;
@@ -392,7 +332,6 @@ static int make_pair(struct sock *sk, struct sock *peer, struct sk_psock *psock,
 	/* the program that calls holds the module, so there is one to get */
 	__module_get(THIS_MODULE);
 	atomic_inc(&sp_pairs);
-	atomic_long_add(pair_bytes(pair), &sp_memory);
 	err = attach(&pair->ends[0], sk, psock);
 	if (err) {
 		sk_psock_put(sk, psock);
@@ -409,12 +348,22 @@ out:
 	return err;
 }
 
-static int pair_sockets(struct sock *sk, struct sock *peer)
+/* Whether the program runs where sock_map.c lets one change maps: with its lock held. */
+static bool is_established_op(const struct bpf_sock_ops_kern *skops)
+{
+	return skops->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB ||
+	       skops->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB;
+}
+
+static int pair_sockets(const struct bpf_sock_ops_kern *skops,
+			struct sock *peer)
 {
 	struct sk_psock *psock, *peer_psock;
+	struct sock *sk;
 
-	if (!sk || !peer || sk == peer)
+	if (!skops || !peer || skops->sk == peer || !is_established_op(skops))
 		return -EINVAL;
+	sk = skops->sk;
 	if (!can_pair(sk) || !can_pair(peer) ||
 	    sk->sk_family != peer->sk_family)
 		return -EINVAL;
@@ -449,7 +398,7 @@ __bpf_kfunc_start_defs();
 __bpf_kfunc int bpf_sock_splice_pair(struct sock *peer,
 				     struct bpf_sock_ops_kern *skops)
 {
-	int err = pair_sockets(skops ? skops->sk : NULL, peer);
+	int err = pair_sockets(skops, peer);
 
 	if (fault(pair_result_wrong) && !err)
 		err = -EEXIST;

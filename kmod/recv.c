@@ -2,19 +2,13 @@
 /*
  * Receiving: the order in which bytes are read, and waiting for them.
  *
- * The order is that of send.c: TCP's bytes before @at, the ring, TCP's others. The
- * two are not looked at in one moment, so it matters which is first. A byte of TCP
- * may be read when the ring was found empty *after* that byte was seen: what is put
- * into the ring later is younger, for TCP held an unconsumed byte. So:
+ * The order is that of send.c: TCP's bytes before @at, the ring, TCP's others. What
+ * there is, sp_look() tells (look.c), and no more than that is read. @reading makes
+ * looking and reading one step for all readers of the socket. TCP is read by
+ * tcp_recvmsg(), which does not sleep (MSG_DONTWAIT), and takes the socket's lock.
  *
- *	see how much TCP has;  smp_rmb();  look into the ring;
- *	empty: read from TCP, but no more than was seen.
- *
- * The smp_rmb() pairs with the smp_mb() after sp_ring_publish(): if a byte of TCP
- * was seen, so are the bytes that the ring got before it. The same holds for FIN,
- * RST and errors, which are younger than every byte. @reading makes this one step
- * for all readers of the socket; TCP itself is read by tcp_recvmsg(), which does not
- * sleep (MSG_DONTWAIT), and takes the socket's lock inside.
+ * FIN, RST and errors are younger than every byte. So they are looked for before the
+ * bytes are (turn()), and count only when there are none after that.
  *
  * All sleeping happens here, on the socket's own wait queue: a sleeper adds itself,
  * then smp_mb(), then looks at ring and TCP. A writer publishes, then (the barrier
@@ -24,6 +18,9 @@
 #include <net/busy_poll.h>
 
 #include "splice_pair.h"
+
+/* take_ready(): there was only an urgent byte, which is passed over. */
+#define WAIT 2
 
 /* A call: what it wants, and what it has. */
 struct receive {
@@ -38,16 +35,6 @@ struct receive {
 	int copied;
 };
 
-/* What ring and TCP had when the call looked. */
-struct seen {
-	u32 tail;
-	u32 rcv_nxt;
-	/* bytes that can be read: first TCP's older ones, the ring's, then TCP's */
-	u32 before;
-	u32 ring;
-	u32 tcp;
-};
-
 static void begin_reading(struct sp_end *end)
 {
 	if (!fault(receivers_unlocked))
@@ -60,76 +47,15 @@ static void end_reading(struct sp_end *end)
 		mutex_unlock(&end->reading);
 }
 
-/* Bytes that TCP has for the reader. */
-static u32 tcp_unread(const struct sock *sk, u32 rcv_nxt)
+/*
+ * Whether TCP_INQ is ours to tell. With times of arrival the peer does not use the ring
+ * (can_receive()), and TCP's control messages are left as they are.
+ */
+static bool tells_inq(const struct sock *sk)
 {
-	u32 copied_seq = READ_ONCE(tcp_sk(sk)->copied_seq);
-
-	if (!after(rcv_nxt, copied_seq))
-		return 0;
-	/* a FIN that is not consumed has a sequence number as well: tcp_inq() */
-	return rcv_nxt - copied_seq - sock_flag(sk, SOCK_DONE);
-}
-
-static void look(struct sp_end *end, struct seen *seen)
-{
-	struct sock *sk = end->sk;
-	struct sp_ring *ring = &end->in;
-	u32 older;
-
-	if (fault(ring_before_tcp))
-		seen->ring = sp_ring_unread(ring);
-	seen->rcv_nxt = READ_ONCE(tcp_sk(sk)->rcv_nxt);
-	seen->tcp = tcp_unread(sk, seen->rcv_nxt);
-	seen->before = 0;
-	/* pairs with the barrier in ring_send(): see the top */
-	smp_rmb();
-	/* pairs with sp_ring_publish() */
-	seen->tail = smp_load_acquire(&ring->tail);
-	if (fault(stale_tail))
-		swap(seen->tail, ring->stale);
-	if (!fault(ring_before_tcp))
-		seen->ring = seen->tail - READ_ONCE(ring->head);
-	if (!seen->ring)
-		return;
-	older = ring->at - READ_ONCE(tcp_sk(sk)->copied_seq);
-	if (unlikely((s32)older > 0)) {
-		seen->before = min(older, seen->tcp);
-		/* what is missing before the ring is still on its way */
-		if (seen->before < older)
-			seen->ring = 0;
-		seen->tcp = seen->ring ? seen->tcp - seen->before : 0;
-	}
-}
-
-/* All that can be read. */
-static u32 seen_all(const struct seen *seen)
-{
-	return seen->before + seen->ring + seen->tcp;
-}
-
-/* Unread bytes in the ring. */
-u32 sp_unread(struct sp_end *end)
-{
-	return sp_ring_unread(&end->in);
-}
-
-/* tcp_prot.sock_is_readable: asked when TCP alone is not readable. */
-bool sp_readable(struct sock *sk)
-{
-	struct sp_end *end = sp_get(sk);
-	struct seen seen;
-	bool readable;
-
-	if (!end)
-		return false;
-	look(end, &seen);
-	readable = seen.ring && !fault(poll_blind) &&
-		   (fault(lowat_ignored) ||
-		    seen_all(&seen) >= sock_rcvlowat(sk, 0, INT_MAX));
-	readable |= !sk_psock_queue_empty(end->psock);
-	sp_put(end);
-	return readable;
+	/* a bit among others, which change with the socket locked */
+	return data_race(!!tcp_sk(sk)->recvmsg_inq) &&
+	       !sock_flag(sk, SOCK_RCVTSTAMP) && !READ_ONCE(sk->sk_tsflags);
 }
 
 /* Reads @len bytes, no more than were seen, from TCP, starting @skip after the first. */
@@ -141,7 +67,7 @@ static int tcp_take(struct receive *call, u32 skip, u32 len)
 	size_t controllen = msg->msg_controllen;
 	int flags = (call->flags & ~MSG_WAITALL) | MSG_DONTWAIT;
 	int own = READ_ONCE(sk->sk_peek_off), ret;
-	bool inq = tcp_sk(sk)->recvmsg_inq;
+	bool inq = tells_inq(sk);
 
 	/* TCP would tell the length of its own queue only: see tell_inq() */
 	if (inq)
@@ -202,7 +128,7 @@ static bool at_mark(const struct sock *sk)
  * Reads what was seen from one place, the oldest: bytes, or what stopped it. 0 is TCP's:
  * the end of the stream, which was on its way when we looked.
  */
-static int take(struct receive *call, const struct seen *seen)
+static int take(struct receive *call, const struct sp_seen *seen)
 {
 	u32 want = min_t(size_t, call->len - call->copied, INT_MAX);
 
@@ -218,7 +144,7 @@ static int take(struct receive *call, const struct seen *seen)
 }
 
 /* Peeks at what was seen, all of it at once. */
-static int peek(struct receive *call, const struct seen *seen)
+static int peek(struct receive *call, const struct sp_seen *seen)
 {
 	u32 off = max(sk_peek_offset(call->sk, call->flags), 0);
 	u32 want = min_t(size_t, call->len, INT_MAX);
@@ -229,8 +155,9 @@ static int peek(struct receive *call, const struct seen *seen)
 				 : -EAGAIN;
 	if (fault(peek_off_ignored))
 		off = 0;
-	if (seen->before)
-		return tcp_take(call, off, min(want, seen->before));
+	if (off < seen->before)
+		return tcp_take(call, off, min(want, seen->before - off));
+	off -= seen->before;
 	if (off < seen->ring) {
 		copied = ring_take(call, off, min(want, seen->ring - off));
 		if (copied < 0 || (copied && at_mark(call->sk)))
@@ -240,20 +167,23 @@ static int peek(struct receive *call, const struct seen *seen)
 	off -= seen->ring;
 	want = min(want - copied, seen->tcp - min(seen->tcp, off));
 	if (want)
-		ret = tcp_take(call, off, want);
+		ret = tcp_take(call, seen->before + off, want);
 	return copied ? copied + max(ret, 0) : ret;
 }
 
-/*
- * What ends a receive when there is nothing to read, in the order in which
- * tcp_recvmsg_locked() looks. 1: nothing does, wait.
- */
-static int stopped(struct receive *call)
+/* Whether nothing more will come. */
+static bool is_over(const struct sock *sk)
+{
+	return sock_flag(sk, SOCK_DONE) || READ_ONCE(sk->sk_err) ||
+	       (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
+	       inet_sk_state_load(sk) == TCP_CLOSE;
+}
+
+/* How that ends a receive, in the order in which tcp_recvmsg_locked() looks. */
+static int end_of_stream(struct receive *call)
 {
 	struct sock *sk = call->sk;
 
-	if (fault(eagain_is_eof) && !call->timeo)
-		return 0;
 	if (fault(eof_late) && !call->timeo)
 		return -EAGAIN;
 	if (sock_flag(sk, SOCK_DONE))
@@ -269,8 +199,14 @@ static int stopped(struct receive *call)
 	}
 	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
 		return fault(shut_rd_ignored) && !call->timeo ? -EAGAIN : 0;
-	if (inet_sk_state_load(sk) == TCP_CLOSE)
-		return -ENOTCONN;
+	return -ENOTCONN;
+}
+
+/* What ends a receive that has nothing, but may get something. 1: nothing does, wait. */
+static int stopped(struct receive *call)
+{
+	if (fault(eagain_is_eof) && !call->timeo)
+		return 0;
 	if (!call->timeo && !fault(dontwait_sleeps))
 		return -EAGAIN;
 	if (fault(signal_ignored) ? fatal_signal_pending(current)
@@ -280,33 +216,28 @@ static int stopped(struct receive *call)
 }
 
 /* Whether something came since. */
-static bool changed(struct receive *call, const struct seen *seen)
+static bool changed(struct receive *call, const struct sp_seen *seen)
 {
 	struct sock *sk = call->sk;
 
 	return READ_ONCE(call->end->in.tail) != seen->tail ||
-	       READ_ONCE(tcp_sk(sk)->rcv_nxt) != seen->rcv_nxt ||
-	       READ_ONCE(sk->sk_err) ||
-	       (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN) ||
-	       sock_flag(sk, SOCK_DONE) ||
-	       inet_sk_state_load(sk) == TCP_CLOSE ||
+	       READ_ONCE(tcp_sk(sk)->rcv_nxt) != seen->rcv_nxt || is_over(sk) ||
 	       READ_ONCE(sk->sk_disconnects) != call->disconnects;
 }
 
 /* SO_BUSY_POLL: the writer runs on another processor and may be about to write. */
-static void busy_poll(struct receive *call, const struct seen *seen)
+static void busy_poll(struct receive *call, const struct sp_seen *seen)
 {
 	unsigned long start = busy_loop_current_time();
 
-	while (!changed(call, seen) && !need_resched() &&
-	       !signal_pending(current) &&
+	while (!changed(call, seen) && !signal_pending(current) &&
 	       (fault(busy_poll_endless) ||
-		!sk_busy_loop_timeout(call->sk, start)))
+		(!need_resched() && !sk_busy_loop_timeout(call->sk, start))))
 		cpu_relax();
 }
 
 /* Sleeps until something comes, without @reading. -EPIPE: another thread disconnected. */
-static int wait_for_more(struct receive *call, const struct seen *seen)
+static int wait_for_more(struct receive *call, const struct sp_seen *seen)
 {
 	DEFINE_WAIT_FUNC(entry, woken_wake_function);
 	unsigned int state =
@@ -339,66 +270,90 @@ static int wait_for_more(struct receive *call, const struct seen *seen)
  * Whether a peek waits for more than is there: a receive copies what it has and goes
  * on, a peek would have to begin again.
  */
-static bool peek_waits(const struct receive *call, u32 ready)
+static bool peek_waits(const struct receive *call, u32 ready, bool over)
 {
 	return (call->flags & MSG_PEEK) && ready < call->target &&
 	       call->timeo && !signal_pending(current) && !at_mark(call->sk) &&
-	       !tcp_recv_should_stop(call->sk);
+	       !over;
+}
+
+/* Reads or peeks at what is ready: 0 to go on, 1 when the call is done, or its error. */
+static int take_ready(struct receive *call, const struct sp_seen *seen)
+{
+	bool peeking = call->flags & MSG_PEEK;
+	int ret;
+
+	/* tcp_recvmsg() copies nothing then, and consumes nothing */
+	if (!call->len)
+		return fault(zero_length_waits) ? -EAGAIN : 1;
+	if (!seen->before && !seen->ring && at_mark(call->sk) &&
+	    signal_pending(current))
+		/* SIGURG, perhaps */
+		return call->copied  ? 1
+		       : call->timeo ? sock_intr_errno(call->timeo)
+				     : -EAGAIN;
+	ret = peeking ? peek(call, seen) : take(call, seen);
+	if (ret == -EAGAIN)
+		return WAIT;
+	if (ret <= 0)
+		return ret < 0 && !call->copied ? ret : 1;
+	call->copied += ret;
+	return peeking || call->copied == call->len;
 }
 
 /* One turn with @reading held: 0 to go on, 1 when the call is done, or its error. */
 static int turn(struct receive *call)
 {
-	bool peeking = call->flags & MSG_PEEK;
-	struct seen seen;
+	struct sock *sk = call->sk;
+	bool over = is_over(sk);
+	struct sp_seen seen;
 	u32 ready;
 	int ret;
 
-	look(call->end, &seen);
-	if (fault(early_eof) && sock_flag(call->sk, SOCK_DONE))
+	if (over) {
+		/* what came before the end is there once who brought it is done */
+		lock_sock(sk);
+		release_sock(sk);
+	}
+	sp_look(call->end, &seen);
+	if (fault(early_eof) && sock_flag(sk, SOCK_DONE))
 		seen.ring = 0;
-	ready = seen_all(&seen);
-	ready -= min_t(u32, ready,
-		       max(sk_peek_offset(call->sk, call->flags), 0));
-	if (ready && !peek_waits(call, ready)) {
-		/* tcp_recvmsg() copies nothing then, and consumes nothing */
-		if (!call->len)
-			return fault(zero_length_waits) ? -EAGAIN : 1;
-		ret = peeking ? peek(call, &seen) : take(call, &seen);
-		if (ret <= 0 && ret != -EAGAIN)
-			return ret < 0 && !call->copied ? ret : 1;
-		call->copied += max(ret, 0);
-		if (ret > 0 && (peeking || call->copied == call->len))
-			return 1;
-		if (ret > 0)
-			return 0;
+	ready = sp_seen_all(&seen);
+	ready -= min_t(u32, ready, max(sk_peek_offset(sk, call->flags), 0));
+	if (ready && !peek_waits(call, ready, over)) {
+		ret = take_ready(call, &seen);
+		if (ret != WAIT)
+			return ret;
 	}
 	if (call->copied >= call->target ||
 	    (fault(waitall_short) && call->copied))
 		return 1;
-	if (call->copied) {
-		/* an error is the next call's */
-		if (!call->timeo || tcp_recv_should_stop(call->sk))
-			return 1;
-	} else {
-		ret = stopped(call);
-		if (ret <= 0)
-			return ret ?: 1;
-	}
+	/* with something copied, an error is the next call's */
+	if (call->copied && (over || !call->timeo || signal_pending(current)))
+		return 1;
+	ret = over ? end_of_stream(call) : stopped(call);
+	if (ret <= 0 && !call->copied)
+		return ret ?: 1;
 	return wait_for_more(call, &seen);
 }
 
-/* TCP_INQ and its io_uring kin: what is left to be read, as tcp_inq_hint() has it. */
+/*
+ * TCP_INQ and its io_uring kin: what is left to be read, as tcp_inq_hint() has it: a FIN
+ * that was not consumed counts, and so does one that was when nothing else is left.
+ */
 static void tell_inq(struct receive *call)
 {
 	struct msghdr *msg = call->msg;
-	struct seen seen;
+	struct sp_seen seen;
 
-	if (!tcp_sk(call->sk)->recvmsg_inq && !msg->msg_get_inq)
+	if (!tells_inq(call->sk) && !msg->msg_get_inq)
 		return;
-	look(call->end, &seen);
-	msg->msg_inq = seen_all(&seen) ?: sock_flag(call->sk, SOCK_DONE);
-	if (tcp_sk(call->sk)->recvmsg_inq)
+	sp_look(call->end, &seen);
+	msg->msg_inq = seen.ring + seen.rcv_nxt -
+		       READ_ONCE(tcp_sk(call->sk)->copied_seq);
+	if (!msg->msg_inq)
+		msg->msg_inq = sock_flag(call->sk, SOCK_DONE);
+	if (tells_inq(call->sk))
 		put_cmsg(msg, SOL_TCP, TCP_CM_INQ, sizeof(msg->msg_inq),
 			 &msg->msg_inq);
 }
@@ -413,7 +368,10 @@ static int receive(struct sp_end *end, struct msghdr *msg, size_t len,
 		.msg = msg,
 		.len = len,
 		.flags = flags,
-		.target = sock_rcvlowat(sk, flags & MSG_WAITALL, len),
+		/* tcp_splice_read() does not look at SO_RCVLOWAT */
+		.target = iov_iter_is_bvec(&msg->msg_iter)
+				  ? 1
+				  : sock_rcvlowat(sk, flags & MSG_WAITALL, len),
 		.timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT),
 		.disconnects = READ_ONCE(sk->sk_disconnects),
 	};
@@ -423,22 +381,20 @@ static int receive(struct sp_end *end, struct msghdr *msg, size_t len,
 	do {
 		ret = turn(&call);
 	} while (!ret);
+	if (ret > 0 || call.copied)
+		tell_inq(&call);
 	end_reading(end);
-	if (ret < 0)
-		return call.copied ?: ret;
-	tell_inq(&call);
-	return call.copied;
+	return ret < 0 && !call.copied ? ret : call.copied;
 }
 
 /* As send_detached(). */
 static int recv_detached(struct sock *sk, struct msghdr *msg, size_t len,
 			 int flags)
 {
-	int ret;
+	int idx = srcu_read_lock(&sp_calls);
+	int ret = sp_under(sk)->recvmsg(sk, msg, len, flags);
 
-	__module_get(THIS_MODULE);
-	ret = READ_ONCE(sk->sk_prot)->recvmsg(sk, msg, len, flags);
-	module_put(THIS_MODULE);
+	srcu_read_unlock(&sp_calls, idx);
 	return ret;
 }
 
@@ -451,11 +407,9 @@ int sp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags)
 		return recv_detached(sk, msg, len, flags);
 	if (!READ_ONCE(end->armed))
 		sp_arm(end);
-	if (unlikely(!sk_psock_queue_empty(end->psock)))
-		/* a program of another map redirected bytes to this socket */
+	if (unlikely(sp_is_redirected(end)))
 		ret = end->under->recvmsg(sk, msg, len, flags);
-	else if (!READ_ONCE(end->armed) || (flags & (MSG_OOB | MSG_ERRQUEUE)) ||
-		 tcp_sk(sk)->repair)
+	else if ((flags & (MSG_OOB | MSG_ERRQUEUE)) || sp_repairs(sk))
 		ret = sp_base(sk)->recvmsg(sk, msg, len, flags);
 	else
 		ret = receive(end, msg, len, flags);

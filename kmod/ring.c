@@ -13,8 +13,7 @@
 #include <linux/minmax.h>
 #include <linux/slab.h>
 
-#include "fault.h"
-#include "ring.h"
+#include "splice_pair.h"
 
 /* Sockets are paired in atomic context: where memory is in pieces, less will do. */
 int sp_ring_init(struct sp_ring *ring, u32 size, gfp_t gfp)
@@ -24,14 +23,19 @@ int sp_ring_init(struct sp_ring *ring, u32 size, gfp_t gfp)
 		ring->size = size;
 		size /= 2;
 	} while (!ring->data && size >= PAGE_SIZE);
-	return ring->data ? 0 : -ENOMEM;
+	if (!ring->data)
+		return -ENOMEM;
+	atomic_long_add(ring->size, &sp_memory);
+	return 0;
 }
 
 void sp_ring_free(struct sp_ring *ring)
 {
-	if (!fault(leak_ring))
-		kfree(ring->data);
+	if (!ring->data || fault(leak_ring))
+		return;
+	kfree(ring->data);
 	ring->data = NULL;
+	atomic_long_sub(ring->size, &sp_memory);
 }
 
 /* The first part of @len bytes at @cursor: up to the end of the buffer. */

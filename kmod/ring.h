@@ -48,8 +48,11 @@ static inline u32 sp_ring_room(const struct sp_ring *ring)
 /* What the reader can take. */
 static inline u32 sp_ring_unread(const struct sp_ring *ring)
 {
+	/* first: a reader may go on meanwhile, and pass the tail of before */
+	u32 head = smp_load_acquire(&ring->head);
+
 	/* pairs with sp_ring_publish() */
-	return smp_load_acquire(&ring->tail) - READ_ONCE(ring->head);
+	return smp_load_acquire(&ring->tail) - head;
 }
 
 #endif

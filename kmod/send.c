@@ -64,7 +64,7 @@ static bool in_order(const struct sock *sk, const struct sock *peer,
 		return READ_ONCE(tcp_sk(peer)->copied_seq) ==
 		       READ_ONCE(tp->snd_nxt);
 	if (ring->tail != READ_ONCE(ring->head))
-		return tp->write_seq == ring->at;
+		return tp->write_seq == READ_ONCE(ring->at);
 	return READ_ONCE(tcp_sk(peer)->copied_seq) == tp->write_seq;
 }
 
@@ -72,7 +72,7 @@ static bool in_order(const struct sock *sk, const struct sock *peer,
 static bool can_send(const struct sock *sk)
 {
 	return ((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT)) &&
-	       !sk->sk_err && !tcp_sk(sk)->repair &&
+	       !READ_ONCE(sk->sk_err) && !tcp_sk(sk)->repair &&
 	       !(sk->sk_shutdown & SEND_SHUTDOWN);
 }
 
@@ -113,7 +113,7 @@ static u32 room(struct sp_end *end, const struct msghdr *msg)
 		return 0;
 	/* the acquire pairs with sp_arm() */
 	if (!smp_load_acquire(&to->armed) || READ_ONCE(to->shut) ||
-	    fault(never_engages))
+	    READ_ONCE(end->gone) || fault(never_engages))
 		return 0;
 	if ((fault(sends_to_dead) && READ_ONCE(to->gone)) ||
 	    (fault(send_after_shutdown) && (sk->sk_shutdown & SEND_SHUTDOWN)))
@@ -156,7 +156,7 @@ static size_t ring_send(struct sp_end *end, struct msghdr *msg, size_t len)
 	u32 free = room(end, msg);
 	u32 n = min_t(size_t, len, free);
 	bool was_empty;
-	u32 tail;
+	u32 tail, at;
 
 	if (fault(full_overruns) && free && len > free)
 		n = min_t(size_t, len, ring->size);
@@ -172,21 +172,22 @@ static size_t ring_send(struct sp_end *end, struct msghdr *msg, size_t len)
 	if (!sp_ring_fill(ring, tail, &msg->msg_iter, n))
 		return 0;
 	if (was_empty) {
-		ring->at = tcp_sk(end->sk)->write_seq;
+		at = tcp_sk(end->sk)->write_seq;
 		/* a reader that trusts in the rule */
 		if (fault(unseen_in_flight) || fault(cork_forgotten))
-			ring->at -= SZ_1G;
+			at -= SZ_1G;
+		WRITE_ONCE(ring->at, at);
 	}
 	if (!fault(publish_early))
 		sp_ring_publish(ring, n);
 	/*
 	 * Pairs with the barrier in sp_detach(): either that side finds the bytes
-	 * unread, or we find it gone and take them back. And with the one in
-	 * sp_recvmsg(): who sees a byte that TCP sends after this sees these.
+	 * unread, or we find it gone and give them to TCP as well, which answers
+	 * for the connection; nobody takes them from here. And with the one in
+	 * look(): who sees a byte that TCP sends after this sees these.
 	 */
 	smp_mb();
 	if (READ_ONCE(to->gone) && !fault(sends_to_dead)) {
-		WRITE_ONCE(ring->tail, ring->tail - n);
 		iov_iter_revert(&msg->msg_iter, n);
 		return 0;
 	}
@@ -205,6 +206,7 @@ static size_t ring_send(struct sp_end *end, struct msghdr *msg, size_t len)
 static int send_rest(struct sock *sk, struct msghdr *msg, size_t len,
 		     size_t sent)
 {
+	bool had_fin = sk->sk_state == TCP_CLOSE_WAIT;
 	int ret;
 
 	if (fault(full_drops) && sent) {
@@ -215,13 +217,17 @@ static int send_rest(struct sock *sk, struct msghdr *msg, size_t len,
 		msg->msg_flags |= MSG_NOSIGNAL;
 	if (fault(split_twice) && sent) {
 		iov_iter_revert(&msg->msg_iter, sent);
-		len += sent;
+		return tcp_sendmsg_locked(sk, msg, len);
 	}
 	ret = tcp_sendmsg_locked(sk, msg, len - sent);
 	if (!sent || ret >= 0)
 		return sent + ret;
-	/* sk_stream_error() has taken the socket's error: it was none before */
+	/*
+	 * sk_stream_error() has taken the socket's error: there was none before.
+	 * EPIPE is one only after a FIN (tcp_reset()), else it is a state.
+	 */
 	if (sk->sk_state == TCP_CLOSE && ret != -EAGAIN && ret != -EFAULT &&
+	    (ret != -EPIPE || had_fin) &&
 	    ret != sock_intr_errno(sock_sndtimeo(sk, false)))
 		WRITE_ONCE(sk->sk_err, -ret);
 	return sent;
@@ -232,11 +238,11 @@ static int send_locked(struct sp_end *end, struct msghdr *msg, size_t len)
 {
 	struct sock *sk = end->sk;
 	size_t sent;
+	int ret;
 
 	if (fault(split_backwards) && len > room(end, msg)) {
 		size_t head = room(end, msg);
 		struct iov_iter start = msg->msg_iter;
-		int ret;
 
 		iov_iter_advance(&msg->msg_iter, head);
 		ret = tcp_sendmsg_locked(sk, msg, len - head);
@@ -261,9 +267,14 @@ static int send_locked(struct sp_end *end, struct msghdr *msg, size_t len)
 	} else {
 		sent = ring_send(end, msg, len);
 	}
-	if (sent < len)
-		this_cpu_inc(sp_counters.fallbacks);
-	return sent < len || !len ? send_rest(sk, msg, len, sent) : sent;
+	if (len && sent == len)
+		return sent;
+	this_cpu_inc(sp_counters.fallbacks);
+	ret = send_rest(sk, msg, len, sent);
+	/* with SO_RCVLOWAT, TCP's bytes wake the reader only when they are enough */
+	if (ret > 0 && sp_ring_unread(&sp_peer(end)->in))
+		wake_reader(sp_peer(end), false);
+	return ret;
 }
 
 /*
@@ -288,6 +299,7 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 	u32 unread = sp_ring_unread(ring);
 	struct msghdr msg = {.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL};
 	struct tcp_sock *tp = tcp_sk(sk);
+	u32 notsent_lowat = tp->notsent_lowat;
 	int sndbuf = sk->sk_sndbuf;
 	u8 nonagle = tp->nonagle;
 	struct kvec vec[2];
@@ -307,15 +319,20 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 	inet_csk(reader->sk)->icsk_ack.pending |= ICSK_ACK_NOW;
 	/* They were accepted already: neither a full buffer nor Nagle may hold them. */
 	WRITE_ONCE(sk->sk_sndbuf, INT_MAX);
+	WRITE_ONCE(tp->notsent_lowat, UINT_MAX);
 	tp->nonagle = TCP_NAGLE_OFF | TCP_NAGLE_PUSH;
-	moved = tcp_sendmsg_locked(sk, &msg, unread);
+	moved = fault(recall_drops) ? unread
+				    : tcp_sendmsg_locked(sk, &msg, unread);
 	tp->nonagle = nonagle;
+	WRITE_ONCE(tp->notsent_lowat, notsent_lowat);
 	WRITE_ONCE(sk->sk_sndbuf, sndbuf);
 	if (moved <= 0)
 		return false;
 	WRITE_ONCE(ring->passed, ring->passed - moved);
-	ring->at += moved;
-	sp_ring_consume(ring, moved);
+	this_cpu_sub(sp_counters.ring_bytes, moved);
+	WRITE_ONCE(ring->at, ring->at + moved);
+	if (!fault(recall_twice))
+		sp_ring_consume(ring, moved);
 	return moved == unread;
 }
 
@@ -341,42 +358,47 @@ bool sp_recall(struct sp_end *reader)
 /*
  * An urgent byte: the unread bytes of the ring go before it. The lock is kept until
  * the byte is sent, or another thread's bytes could get between.
+ *
+ * Without the recall only one thing would differ: a second urgent byte makes TCP drop
+ * an earlier one at which the reader is (tcp_check_urg()), and TCP does not see that
+ * the reader is still in the ring. So where the reader is busy, a sender that must not
+ * wait does without.
  */
 static int send_urgent(struct sp_end *end, struct msghdr *msg, size_t len)
 {
 	struct sp_end *to = sp_peer(end);
-	struct sock *sk = end->sk, *peer;
+	struct sock *sk = end->sk;
+	struct sock *peer = sp_ring_unread(&to->in) ? sp_hold_sk(to) : NULL;
 	int ret;
 
-	peer = sp_ring_unread(&to->in) && !fault(urgent_overtakes)
-		       ? sp_hold_sk(to)
-		       : NULL;
-	if (!peer) {
-		lock_sock(sk);
-		ret = tcp_sendmsg_locked(sk, msg, len);
-		release_sock(sk);
-		return ret;
+	if (peer && (msg->msg_flags & MSG_DONTWAIT) &&
+	    !mutex_trylock(&to->reading)) {
+		sock_put(peer);
+		peer = NULL;
+	} else if (peer && !(msg->msg_flags & MSG_DONTWAIT)) {
+		mutex_lock(&to->reading);
 	}
-	mutex_lock(&to->reading);
-	sp_lock_both(sk, peer);
-	recall_locked(to, sk);
-	release_sock(peer);
-	mutex_unlock(&to->reading);
+	if (peer) {
+		sp_lock_both(sk, peer);
+		recall_locked(to, sk);
+		release_sock(peer);
+		mutex_unlock(&to->reading);
+		sock_put(peer);
+	} else {
+		lock_sock(sk);
+	}
 	ret = tcp_sendmsg_locked(sk, msg, len);
 	release_sock(sk);
-	sock_put(peer);
 	return ret;
 }
 
 /* The socket is no longer paired: a call that began before it was detached. */
 static int send_detached(struct sock *sk, struct msghdr *msg, size_t len)
 {
-	int ret;
+	int idx = srcu_read_lock(&sp_calls);
+	int ret = sp_under(sk)->sendmsg(sk, msg, len);
 
-	/* may sleep with no pair to hold the module */
-	__module_get(THIS_MODULE);
-	ret = READ_ONCE(sk->sk_prot)->sendmsg(sk, msg, len);
-	module_put(THIS_MODULE);
+	srcu_read_unlock(&sp_calls, idx);
 	return ret;
 }
 

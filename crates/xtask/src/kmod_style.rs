@@ -18,7 +18,7 @@ pub fn check() -> Result<Vec<String>> {
     let mut complaints: Vec<String> = passes(checkpatch(&kernel)).into_iter().collect();
     let module = ModuleSource { name: kmod::NAME, files: kmod::SOURCES };
     match kernel::check_module(&kernel, module, &cache) {
-        Ok(said) => complaints.extend(said.iter().map(|line| format!("kmod/{line}"))),
+        Ok(said) => complaints.extend(said.into_iter().map(|line| format!("kmod: {line}"))),
         Err(error @ KernelError::Module { .. }) => complaints.push(error.to_string()),
         Err(error) => return Err(error.into()),
     }

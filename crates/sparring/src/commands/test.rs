@@ -55,6 +55,8 @@ const GUEST: &[&str] = &[
     "loopback",
     "--test",
     "threads",
+    "--test",
+    "unload",
     "--",
     "--include-ignored",
 ];
