@@ -10,10 +10,14 @@ use crate::cli::{check, default_kernel, expect, expect_words, number, series, sp
 pub const PLAIN: &[(&str, Test)] = &[
     ("a_bench_without_a_pair_is_refused", a_bench_without_a_pair_is_refused),
     ("a_bench_without_the_kfunc_is_skipped", a_bench_without_the_kfunc_is_skipped),
+    ("a_bench_measures_the_reference", || a_bench_measures_both_sides(&[])),
 ];
 
 /// On the series kernel.
-pub const SERIES: &[(&str, Test)] = &[("a_bench_measures_both_sides", a_bench_measures_both_sides)];
+pub const SERIES: &[(&str, Test)] = &[("a_bench_measures_the_series", || {
+    let series = series().ok_or("no series")?.display().to_string();
+    a_bench_measures_both_sides(&["--series", &series])
+})];
 
 fn a_bench_without_a_pair_is_refused() -> Result<(), Failed> {
     let words = ["does not pair", "--series"];
@@ -27,11 +31,10 @@ fn a_bench_without_the_kfunc_is_skipped() -> Result<(), Failed> {
     expect_words(4, &["bpf_sock_splice_pair"], bench.args(["bench", "--kernel", &kernel]))
 }
 
-fn a_bench_measures_both_sides() -> Result<(), Failed> {
-    let series = series().ok_or("no series")?.display().to_string();
+fn a_bench_measures_both_sides(target: &[&str]) -> Result<(), Failed> {
     let flags = ["bench", "--mode", "rr", "--size", "64,1000", "--time", "1s", "--repeat", "2"];
     let mut bench = sparring();
-    bench.args(flags).args(["--busy-poll", "20", "--json", "--series", &series]);
+    bench.args(flags).args(["--busy-poll", "20", "--json"]).args(target);
     let output = expect(0, &mut bench)?;
     let report: Value = serde_json::from_slice(&output.stdout)?;
     check(report["exit_code"] == 0 && report["unfinished"].is_null(), &report)?;
