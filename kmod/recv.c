@@ -179,27 +179,25 @@ static bool is_over(const struct sock *sk)
 	       inet_sk_state_load(sk) == TCP_CLOSE;
 }
 
-/* How that ends a receive, in the order in which tcp_recvmsg_locked() looks. */
+/*
+ * How that ends a receive, in the order in which tcp_recvmsg_locked() looks. 1: not at
+ * all, because another call has taken the error.
+ */
 static int end_of_stream(struct receive *call)
 {
 	struct sock *sk = call->sk;
+	int err;
 
 	if (fault(eof_late) && !call->timeo)
 		return -EAGAIN;
 	if (sock_flag(sk, SOCK_DONE))
 		return 0;
-	if (READ_ONCE(sk->sk_err)) {
-		if (fault(reset_again))
-			return -READ_ONCE(sk->sk_err);
-		if (fault(reset_lost)) {
-			sock_error(sk);
-			return 0;
-		}
-		return sock_error(sk);
-	}
+	err = fault(reset_again) ? -READ_ONCE(sk->sk_err) : sock_error(sk);
+	if (err)
+		return fault(reset_lost) ? 0 : err;
 	if (READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN)
 		return fault(shut_rd_ignored) && !call->timeo ? -EAGAIN : 0;
-	return -ENOTCONN;
+	return inet_sk_state_load(sk) == TCP_CLOSE ? -ENOTCONN : 1;
 }
 
 /* What ends a receive that has nothing, but may get something. 1: nothing does, wait. */
@@ -331,8 +329,10 @@ static int turn(struct receive *call)
 	/* with something copied, an error is the next call's */
 	if (call->copied && (over || !call->timeo || signal_pending(current)))
 		return 1;
-	ret = over ? end_of_stream(call) : stopped(call);
-	if (ret <= 0 && !call->copied)
+	ret = over ? end_of_stream(call) : 1;
+	if (ret > 0 && !call->copied)
+		ret = stopped(call);
+	if (ret <= 0)
 		return ret ?: 1;
 	return wait_for_more(call, &seen);
 }

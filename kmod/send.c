@@ -184,7 +184,7 @@ static size_t ring_send(struct sp_end *end, struct msghdr *msg, size_t len)
 	 * Pairs with the barrier in sp_detach(): either that side finds the bytes
 	 * unread, or we find it gone and give them to TCP as well, which answers
 	 * for the connection; nobody takes them from here. And with the one in
-	 * look(): who sees a byte that TCP sends after this sees these.
+	 * sp_look(): who sees a byte that TCP sends after this sees these.
 	 */
 	smp_mb();
 	if (READ_ONCE(to->gone) && !fault(sends_to_dead)) {
