@@ -13,6 +13,7 @@ mod program;
 mod target;
 mod worker;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// The worker's argument.
@@ -21,7 +22,10 @@ const WORKER: &str = "worker";
 /// Says something to whoever reads the console; the host repeats it where the agent gives up.
 fn say(words: &str) {
     for line in words.lines().filter(|line| !line.is_empty()) {
-        eprintln!("{}{line}", vm::wire::AGENT_MARK);
+        // at once: the kernel writes to the same console, and between two writes it may
+        let line = format!("{}{line}\n", vm::wire::AGENT_MARK);
+        // nobody is left to be told where that fails
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
