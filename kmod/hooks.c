@@ -124,7 +124,7 @@ void sp_close(struct sock *sk, long timeout)
 		if (fault(close_drops))
 			WRITE_ONCE(sp_peer(end)->in.tail,
 				   READ_ONCE(sp_peer(end)->in.head));
-		if (sp_unread(end) && !fault(close_politely)) {
+		if (sp_ring_unread(&end->in) && !fault(close_politely)) {
 			sock_set_flag(sk, SOCK_LINGER);
 			sk->sk_lingertime = 0;
 		}
@@ -183,11 +183,11 @@ static int sp_ioctl(struct sock *sk, int cmd, int *karg)
 
 	if (end) {
 		if (cmd == SIOCINQ && !fault(inq_blind))
-			*karg += sp_unread(end);
-		else if (cmd == SIOCATMARK && sp_unread(end))
+			*karg += sp_ring_unread(&end->in);
+		else if (cmd == SIOCATMARK && sp_ring_unread(&end->in))
 			*karg = 0;
 		else if (cmd == SIOCOUTQ && fault(outq_wrong_ring))
-			*karg += sp_unread(end);
+			*karg += sp_ring_unread(&end->in);
 		sp_put(end);
 	}
 	srcu_read_unlock(&sp_calls, idx);
@@ -205,7 +205,7 @@ static u32 leave(struct sock *sk)
 
 	if (end) {
 		if (!sp_leave(end))
-			left = sp_unread(end);
+			left = sp_ring_unread(&end->in);
 		sp_put(end);
 	}
 	return left;
@@ -333,7 +333,7 @@ static int sp_peek_len(struct socket *sock)
 	int len = base_ops(sock->sk)->peek_len(sock);
 
 	if (end) {
-		len += sp_unread(end);
+		len += sp_ring_unread(&end->in);
 		sp_put(end);
 	}
 	return len;

@@ -67,12 +67,6 @@ u32 sp_seen_all(const struct sp_seen *seen)
 	return seen->before + seen->ring + seen->tcp;
 }
 
-/* Unread bytes in the ring. */
-u32 sp_unread(struct sp_end *end)
-{
-	return sp_ring_unread(&end->in);
-}
-
 /* Whether a program of another map has redirected bytes to this socket. */
 bool sp_is_redirected(struct sp_end *end)
 {

@@ -23,26 +23,30 @@ DEFINE_PER_CPU(struct sp_counters, sp_counters);
 /* Calls that may sleep in a function of TCP, and return, with no pair to hold the module. */
 DEFINE_SRCU(sp_calls);
 
-static int ring_bytes_get(char *buffer, const struct kernel_param *param)
+static struct sp_counters counted(void)
 {
-	u64 sum = 0;
+	struct sp_counters sum = {};
 	int cpu;
 
-	for_each_possible_cpu(cpu)
-		/* a count, not a fact: other processors go on counting */
-		sum += data_race(per_cpu(sp_counters, cpu).ring_bytes);
-	return sysfs_emit(buffer, "%llu\n", sum);
+	for_each_possible_cpu(cpu) {
+		const struct sp_counters *part = per_cpu_ptr(&sp_counters, cpu);
+
+		/* counts, not facts: other processors go on counting */
+		sum.ring_bytes += data_race(part->ring_bytes);
+		/* as above */
+		sum.fallbacks += data_race(part->fallbacks);
+	}
+	return sum;
+}
+
+static int ring_bytes_get(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%llu\n", counted().ring_bytes);
 }
 
 static int fallbacks_get(char *buffer, const struct kernel_param *param)
 {
-	u64 sum = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu)
-		/* a count, not a fact: other processors go on counting */
-		sum += data_race(per_cpu(sp_counters, cpu).fallbacks);
-	return sysfs_emit(buffer, "%llu\n", sum);
+	return sysfs_emit(buffer, "%llu\n", counted().fallbacks);
 }
 
 static int pairs_get(char *buffer, const struct kernel_param *param)

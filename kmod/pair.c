@@ -167,10 +167,9 @@ void sp_detach(struct sp_end *end)
 {
 	struct sock *sk = end->sk;
 
+	/* a full barrier, as every xchg(): pairs with the one in ring_send() */
 	if (xchg(&end->gone, 1))
 		return;
-	/* pairs with the barrier in ring_send() */
-	smp_mb();
 
 	write_lock_bh(&sk->sk_callback_lock);
 	end->psock->psock_update_sk_prot = end->under->psock_update_sk_prot;

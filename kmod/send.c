@@ -233,6 +233,28 @@ static int send_rest(struct sock *sk, struct msghdr *msg, size_t len,
 	return sent;
 }
 
+/* The planted fault: what does not fit into the ring is sent first. */
+static int send_backwards(struct sp_end *end, struct msghdr *msg, size_t len)
+{
+	struct sp_ring *ring = &sp_peer(end)->in;
+	struct tcp_sock *tp = tcp_sk(end->sk);
+	struct iov_iter start = msg->msg_iter;
+	size_t head = room(end, msg);
+	int ret;
+
+	iov_iter_advance(&msg->msg_iter, head);
+	ret = tcp_sendmsg_locked(end->sk, msg, len - head);
+	if (ret < 0)
+		return ret;
+	iov_iter_truncate(&start, head);
+	if (head && sp_ring_fill(ring, ring->tail, &start, head)) {
+		ring->at = tp->write_seq;
+		sp_ring_publish(ring, head);
+		wake_reader(sp_peer(end), true);
+	}
+	return head + ret;
+}
+
 /* With the socket locked. */
 static int send_locked(struct sp_end *end, struct msghdr *msg, size_t len)
 {
@@ -240,26 +262,8 @@ static int send_locked(struct sp_end *end, struct msghdr *msg, size_t len)
 	size_t sent;
 	int ret;
 
-	if (fault(split_backwards) && len > room(end, msg)) {
-		size_t head = room(end, msg);
-		struct iov_iter start = msg->msg_iter;
-
-		iov_iter_advance(&msg->msg_iter, head);
-		ret = tcp_sendmsg_locked(sk, msg, len - head);
-		if (ret < 0)
-			return ret;
-		iov_iter_truncate(&start, head);
-		swap(start, msg->msg_iter);
-		if (head &&
-		    sp_ring_fill(&sp_peer(end)->in, sp_peer(end)->in.tail,
-				 &msg->msg_iter, head)) {
-			sp_peer(end)->in.at = tcp_sk(sk)->write_seq;
-			sp_ring_publish(&sp_peer(end)->in, head);
-			wake_reader(sp_peer(end), true);
-		}
-		msg->msg_iter = start;
-		return head + ret;
-	}
+	if (fault(split_backwards) && len > room(end, msg))
+		return send_backwards(end, msg, len);
 	if (fault(senders_unlocked)) {
 		release_sock(sk);
 		sent = ring_send(end, msg, len);

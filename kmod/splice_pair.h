@@ -158,7 +158,6 @@ struct sp_seen {
 
 void sp_look(struct sp_end *end, struct sp_seen *seen);
 u32 sp_seen_all(const struct sp_seen *seen);
-u32 sp_unread(struct sp_end *end);
 bool sp_is_redirected(struct sp_end *end);
 bool sp_readable(struct sock *sk);
 
