@@ -7,8 +7,8 @@ use scenario::bench::{Contenders, Load, Measurement, Side, Trouble};
 use scenario::history::Errno;
 use scenario::{Invariant, Violation};
 use vm::machine::{Ending, Event, Machine};
-use vm::splat::{Panic, Splat};
-use vm::wire::{FromGuest, Pairing, Refusal, ToGuest};
+use vm::splat::Splat;
+use vm::wire::{FromGuest, Pairing, ToGuest};
 
 use crate::exit::Failure;
 use crate::guest::Spec;
@@ -82,14 +82,9 @@ impl Bout {
                 engaged(&contenders)?;
                 Ok(Some(bout))
             }
-            Answer::Message(FromGuest::Refused(Refusal::NoKfunc(name))) => {
-                Err(Failure::Skip(format!(
-                    "this kernel has no kfunc {name}: give a kernel, --series or --module that has it"
-                )))
-            }
             Answer::Message(FromGuest::Refused(refusal)) => Err(spec.refused(refusal)),
             Answer::Message(other) => Err(out_of_turn(&other)),
-            Answer::Ended(ending) => Err(match kernels_end(&ending) {
+            Answer::Ended(ending) => Err(match ending.kernels() {
                 Some(panic) => Failure::Kernel(format!(
                     "the kernel died while its connections were made: {}",
                     panic.headline
@@ -115,7 +110,7 @@ impl Bout {
             }
             Answer::Message(FromGuest::Measured(Err(trouble))) => blamed(load.side, &trouble),
             Answer::Message(other) => return Err(out_of_turn(&other)),
-            Answer::Ended(ending) => match kernels_end(&ending) {
+            Answer::Ended(ending) => match ending.kernels() {
                 // whatever it was doing
                 Some(panic) => Round::Violated(violation(
                     Invariant::Panic,
@@ -150,7 +145,7 @@ impl Bout {
         for event in self.machine.power_off(PATIENCE) {
             match event {
                 Event::Splat(splat) => self.complaints.push(seen(&splat)),
-                Event::Ended(ending) => self.complaints.extend(kernels_end(&ending).map(|panic| {
+                Event::Ended(ending) => self.complaints.extend(ending.kernels().map(|panic| {
                     violation(Invariant::Panic, &panic.headline, "it died at its end")
                 })),
                 Event::Message(_) | Event::Timeout => {}
@@ -258,17 +253,6 @@ fn blamed(side: Side, trouble: &Trouble) -> Round {
 
 fn out_of_turn(message: &FromGuest) -> Failure {
     Failure::Harness(format!("the guest said {message:?} out of turn"))
-}
-
-/// How the kernel died, if that is what ended the machine.
-fn kernels_end(ending: &Ending) -> Option<Panic> {
-    match ending {
-        Ending::Panic(panic) => Some(panic.clone()),
-        Ending::Reset => {
-            Some(Panic { headline: "reset without a word".to_owned(), text: String::new() })
-        }
-        _ => None,
-    }
 }
 
 fn seen(splat: &Splat) -> Violation {

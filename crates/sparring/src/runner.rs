@@ -186,7 +186,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Looks for what the scenarios so far left behind; what there is comes from [`Runner::next`]. A machine whose kernel has complained is not asked: that may well be why.
+    /// Looks for what the scenarios so far left behind; what there is comes from [`Runner::next`]. A machine whose
+    /// kernel has complained is not asked: that may well be why.
     pub fn check_up(&mut self, depth: Depth) -> Result<(), Failure> {
         let has_complained = self.retiring && self.ran < RETIRE_AFTER;
         let has_none = self.spec.plan.counters.is_none() && depth < Depth::Memory;
@@ -355,7 +356,7 @@ impl Runner {
     }
 
     fn ended(&mut self, ending: Ending) -> Result<(), Failure> {
-        match kernels_end(&ending) {
+        match ending.kernels() {
             Some(panic) => {
                 self.panicked(panic);
                 // the one under way took the kernel with it: it is reported, not repeated
@@ -412,7 +413,7 @@ impl Runner {
             match event {
                 MachineEvent::Splat(splat) => self.splat(splat),
                 MachineEvent::Ended(ending) => {
-                    if let Some(panic) = kernels_end(&ending) {
+                    if let Some(panic) = ending.kernels() {
                         self.panicked(panic);
                     }
                 }
@@ -445,17 +446,6 @@ impl Runner {
         while let Some(job) = self.under_way.pop_back() {
             self.waiting.push_front(job);
         }
-    }
-}
-
-/// How the kernel died, if that is what ended the machine.
-fn kernels_end(ending: &Ending) -> Option<Panic> {
-    match ending {
-        Ending::Panic(panic) => Some(panic.clone()),
-        Ending::Reset => {
-            Some(Panic { headline: "reset without a word".to_owned(), text: String::new() })
-        }
-        _ => None,
     }
 }
 

@@ -103,6 +103,20 @@ pub enum Ending {
     },
 }
 
+impl Ending {
+    /// How the kernel died, if that is what ended the machine.
+    #[must_use]
+    pub fn kernels(&self) -> Option<Panic> {
+        match self {
+            Ending::Panic(panic) => Some(panic.clone()),
+            Ending::Reset => {
+                Some(Panic { headline: "reset without a word".to_owned(), text: String::new() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why there is no machine to talk to.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {

@@ -72,8 +72,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let target = args.target.resolve()?;
     if matches!(target.pairing, Pairing::None | Pairing::Sockhash) {
         return Err(Failure::BadInput(format!(
-            "the target {} does not pair, so there is nothing to compare plain TCP with: give --series, --module, \
-             --kernel or --pairing",
+            "the target {} does not pair, so there is nothing to compare plain TCP with: leave out --target for \
+             the reference, or give --series, --module, --kernel or --pairing",
             target.name
         )));
     }
