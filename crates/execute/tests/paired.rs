@@ -1,7 +1,6 @@
 //! The executor on sockets that a program saw, in a guest: `./sparring test` runs it there. With `SPARRING_KFUNC`
 //! set, the guest's kernel must have the kfunc.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ mod cgroup;
 
 use bpf::{Attached, Error, Kind};
 use cgroup::Cgroup;
-use execute::{Executor, prepare_network};
+use execute::Executor;
 use scenario::history::{Bounds, Pairing};
 use scenario::payload::Key;
 use scenario::{
@@ -38,9 +37,9 @@ fn scenario(family: Family) -> Scenario {
 fn run(name: &str, attached: Option<Attached>) -> [History; 2] {
     let mut executor = Executor::new(attached, Key::from_seed(1), Bounds::default()).unwrap();
     // the reference does not tell TCP_INFO what its ring carries
-    let counter = Path::new("/sys/module/splice_pair/parameters/ring_bytes");
+    let counter = Path::new(kmod::COUNTERS).join("ring_bytes");
     if counter.exists() {
-        executor.count_ring_by(counter).unwrap();
+        executor.count_ring_by(&counter).unwrap();
     }
     let histories =
         [Family::V4, Family::V6].map(|family| executor.execute(1, &scenario(family)).unwrap());
@@ -60,10 +59,6 @@ fn run(name: &str, attached: Option<Attached>) -> [History; 2] {
 #[ignore = "needs a guest: ./sparring test"]
 fn pairing_is_reported_and_the_rings_bytes_are_told_from_tcps() {
     let cgroup = Cgroup::enter();
-    // a guest that nobody has set up yet has no address on lo
-    if TcpListener::bind("127.0.0.1:0").is_err() {
-        prepare_network().unwrap();
-    }
     for history in run("plain", None) {
         assert_eq!(history.pairing, Pairing::NotAsked);
     }

@@ -151,16 +151,12 @@ fn end_under_way(seed: u64) {
 #[test_log::test]
 #[ignore = "needs a guest: ./sparring test"]
 fn threads_share_a_socket() {
-    let reference = Path::new("/sys/module/splice_pair/parameters");
+    let reference = Path::new(kmod::COUNTERS);
     if std::env::var_os("SPARRING_KFUNC").is_some() && !reference.exists() {
         println!("skipped: the kernel's own kfunc is not known to be right");
         return;
     }
     let cgroup = Cgroup::enter();
-    // a guest that nobody has set up yet has no address on lo
-    if TcpListener::bind("127.0.0.1:0").is_err() {
-        execute::prepare_network().unwrap();
-    }
     let kind = Kind::Pair { busy_poll_us: None };
     let attached = reference.exists().then(|| Attached::attach(kind, &cgroup.path).unwrap());
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! The reference module goes when the last pair is gone, and not before: `./sparring test` runs it in a guest.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -13,19 +13,18 @@ mod cgroup;
 use bpf::{Attached, Kind};
 use cgroup::Cgroup;
 
-const NAME: &CStr = c"splice_pair";
-const COUNTERS: &str = "/sys/module/splice_pair/parameters";
 /// How long what was released may take to go: grace periods, and the work that frees programs and maps.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn counter(name: &str) -> u64 {
-    std::fs::read_to_string(Path::new(COUNTERS).join(name)).unwrap().trim().parse().unwrap()
+    std::fs::read_to_string(Path::new(kmod::COUNTERS).join(name)).unwrap().trim().parse().unwrap()
 }
 
 /// `delete_module(2)`, without waiting.
 fn unload() -> io::Result<()> {
+    let name = CString::new(kmod::NAME)?;
     // SAFETY: the name is a NUL-terminated string, and the call takes nothing else by reference.
-    let result = unsafe { libc::syscall(libc::SYS_delete_module, NAME.as_ptr(), libc::O_NONBLOCK) };
+    let result = unsafe { libc::syscall(libc::SYS_delete_module, name.as_ptr(), libc::O_NONBLOCK) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -45,15 +44,11 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 #[test_log::test]
 #[ignore = "needs a guest: ./sparring test"]
 fn the_module_stays_as_long_as_a_pair() {
-    if !Path::new(COUNTERS).exists() {
+    if !Path::new(kmod::COUNTERS).exists() {
         println!("skipped: the reference module is not loaded");
         return;
     }
     let cgroup = Cgroup::enter();
-    // a guest that nobody has set up yet has no address on lo
-    if TcpListener::bind("127.0.0.1:0").is_err() {
-        execute::prepare_network().unwrap();
-    }
     assert_eq!((counter("pairs"), counter("memory")), (0, 0));
     let attached = Attached::attach(Kind::Pair { busy_poll_us: None }, &cgroup.path).unwrap();
     refused();
