@@ -10,6 +10,7 @@
 //! All of them are socket pairs or pipes that QEMU inherits: nothing is left in the file system, and when QEMU is gone, for
 //! whatever reason, they end.
 
+mod booting;
 mod feed;
 mod monitor;
 mod process;
@@ -23,9 +24,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::accel::Accel;
-use crate::boot::InitramfsError;
 use crate::splat::{Panic, Splat};
-use crate::wire::{FromGuest, Refusal, ToGuest};
+use crate::wire::{FromGuest, ToGuest};
+pub use booting::BootError;
+
+use booting::again_where_emulated;
 use process::Process;
 
 /// The program that machines are made of.
@@ -117,64 +120,6 @@ impl Ending {
     }
 }
 
-/// Why there is no machine to talk to.
-#[derive(Debug, thiserror::Error)]
-pub enum BootError {
-    /// QEMU is not installed.
-    #[error("no {QEMU} in PATH: install qemu-system-x86 and util-linux")]
-    NoQemu,
-    /// No initramfs.
-    #[error(transparent)]
-    Initramfs(#[from] InitramfsError),
-    /// A file or directory of the specification is not usable.
-    #[error("{}: {source}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What was wrong.
-        source: io::Error,
-    },
-    /// The host ran out of something.
-    #[error("the machine cannot be started: {0}")]
-    Host(#[from] io::Error),
-    /// QEMU refused to run.
-    #[error("{QEMU} ended with code {code} before the guest came up: {}", .stderr.trim())]
-    Start {
-        /// Its exit code.
-        code: i32,
-        /// What it said.
-        stderr: String,
-    },
-    /// The kernel panicked before the agent ran.
-    #[error("the kernel panicked while booting: {}", .0.headline)]
-    Panicked(Panic),
-    /// The time was up, and the console is empty.
-    #[error("nothing on the console after {} s: is it a bzImage for x86-64 with SERIAL_8250_CONSOLE?", .0.as_secs())]
-    Silent(Duration),
-    /// The time was up while the kernel was talking.
-    #[error("no hello from the agent after {} s; the console ends with:\n{console}", .limit.as_secs())]
-    NoHello {
-        /// The time it had.
-        limit: Duration,
-        /// The last lines of the console.
-        console: String,
-    },
-    /// The agent could not do its work in this kernel.
-    #[error("the agent could not start: {0}")]
-    Agent(String),
-    /// The guest cannot see the host's files.
-    #[error("the guest refused: {0:?}")]
-    Refused(Refusal),
-    /// The machine ended otherwise.
-    #[error("the machine ended while booting: {ending:?}; the console ends with:\n{console}")]
-    Ended {
-        /// How.
-        ending: Ending,
-        /// The last lines of the console.
-        console: String,
-    },
-}
-
 /// What a hang left behind.
 #[derive(Debug)]
 pub struct Hang {
@@ -221,12 +166,12 @@ pub struct Hello {
 }
 
 impl Machine {
-    /// Boots a guest and waits until its agent has said hello.
+    /// Boots a guest and waits until its agent has said hello. A boot that the emulator broke is repeated.
     ///
     /// # Errors
     /// When it does not; each way is a variant of [`BootError`].
     pub fn boot(spec: &MachineSpec) -> Result<Machine, BootError> {
-        Machine::boot_on(spec, None)
+        again_where_emulated(spec.accel, || Machine::boot_on(spec, None))
     }
 
     /// The same, for [`ToGuest::Exec`]: with the streams of a program.
@@ -234,12 +179,14 @@ impl Machine {
     /// # Errors
     /// As [`Machine::boot`].
     pub fn boot_with_streams(spec: &MachineSpec) -> Result<(Machine, Streams), BootError> {
-        let (stdin, stdin_guest) = UnixStream::pair()?;
-        let (stdout, stdout_guest) = UnixStream::pair()?;
-        let (stderr, stderr_guest) = UnixStream::pair()?;
-        let guest = [stdin_guest, stdout_guest, stderr_guest];
-        let machine = Machine::boot_on(spec, Some(guest))?;
-        Ok((machine, Streams { stdin, stdout, stderr }))
+        again_where_emulated(spec.accel, || {
+            let (stdin, stdin_guest) = UnixStream::pair()?;
+            let (stdout, stdout_guest) = UnixStream::pair()?;
+            let (stderr, stderr_guest) = UnixStream::pair()?;
+            let guest = [stdin_guest, stdout_guest, stderr_guest];
+            let machine = Machine::boot_on(spec, Some(guest))?;
+            Ok((machine, Streams { stdin, stdout, stderr }))
+        })
     }
 
     fn boot_on(spec: &MachineSpec, streams: Option<[UnixStream; 3]>) -> Result<Machine, BootError> {
