@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What both programs share: how an endpoint is named, where endpoints meet, and
- * what a program leaves behind for the executor. src/lib.rs reads the results
- * by this layout.
+ * what a program leaves behind for the executor. src/layout.rs reads the
+ * results by this layout.
  */
 #ifndef SPARRING_ENDPOINT_H
 #define SPARRING_ENDPOINT_H
@@ -34,12 +34,14 @@ struct endpoint {
 /* Bits of struct result: which of its values mean anything. */
 #define RESULT_PAIRED (1U << 0)
 #define RESULT_BUSY_POLL (1U << 1)
+#define RESULT_FURTHER (1U << 2)
 
 struct result {
 	__u32 called;
 	__s32 update; /* what bpf_sock_hash_update() returned */
 	__s32 pair; /* what the kfunc returned */
 	__s32 busy_poll; /* what bpf_setsockopt(SO_BUSY_POLL) returned */
+	__s32 further; /* what one more call of the kfunc returned */
 };
 
 /*

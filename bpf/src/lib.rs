@@ -2,15 +2,17 @@
 //!
 //! [`Attached::attach`] loads one of ours or somebody else's object and attaches it to a cgroup, whose sockets
 //! it then sees being established. Ours leave their results in a map, one entry per endpoint, from which
-//! [`Attached::take`] takes them.
+//! [`Attached::take`] takes them. They can be told to pair otherwise ([`Attached::attempt`]), and all can be detached
+//! for a while.
 
 mod attach;
+mod layout;
 mod log;
-mod results;
 mod skeleton;
+mod syscalls;
 
 pub use attach::{Attached, Kind, Reports};
-pub use results::Answer;
+pub use layout::{Answer, Attempt};
 
 /// Why no program could be attached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -36,7 +36,7 @@ mod tests {
     use libbpf_rs::{MapType, ProgramType};
 
     use super::*;
-    use crate::results;
+    use crate::layout;
 
     #[test_log::test]
     fn pair_has_its_program_and_maps() {
@@ -45,8 +45,9 @@ mod tests {
         assert_eq!(open.progs.pair.prog_type(), ProgramType::SockOps);
         assert_eq!(open.maps.endpoints.map_type(), MapType::Sockhash);
         assert_eq!(open.maps.results.map_type(), MapType::LruHash);
-        assert_eq!(open.maps.results.key_size() as usize, results::KEY_BYTES);
-        assert_eq!(open.maps.results.value_size() as usize, results::VALUE_BYTES);
+        assert_eq!(open.maps.results.key_size() as usize, layout::KEY_BYTES);
+        assert_eq!(open.maps.results.value_size() as usize, layout::RESULT_BYTES);
+        assert_eq!(open.maps.attempts.value_size() as usize, layout::ATTEMPT_BYTES);
         assert_eq!(open.maps.rodata_data.map(|data| data.busy_poll_us), Some(0));
     }
 
@@ -55,8 +56,8 @@ mod tests {
         let mut object = MaybeUninit::uninit();
         let open = sockhash::SockhashSkelBuilder::default().open(&mut object).unwrap();
         assert_eq!(open.progs.sockhash.prog_type(), ProgramType::SockOps);
-        assert_eq!(open.maps.endpoints.key_size() as usize, results::KEY_BYTES);
-        assert_eq!(open.maps.results.key_size() as usize, results::KEY_BYTES);
-        assert_eq!(open.maps.results.value_size() as usize, results::VALUE_BYTES);
+        assert_eq!(open.maps.endpoints.key_size() as usize, layout::KEY_BYTES);
+        assert_eq!(open.maps.results.key_size() as usize, layout::KEY_BYTES);
+        assert_eq!(open.maps.results.value_size() as usize, layout::RESULT_BYTES);
     }
 }

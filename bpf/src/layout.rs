@@ -1,19 +1,45 @@
-//! How the programs name an endpoint and what they leave behind: the layout of `endpoint.h`.
+//! How the programs name an endpoint, what they are told and what they leave behind: the layout of `endpoint.h`, and of
+//! `struct attempt` in `pair.bpf.c`.
 
 use std::net::{IpAddr, SocketAddr};
 
 /// `sizeof(struct endpoint)`
 pub(crate) const KEY_BYTES: usize = 44;
 /// `sizeof(struct result)`
-pub(crate) const VALUE_BYTES: usize = 16;
+pub(crate) const RESULT_BYTES: usize = 20;
+/// `sizeof(struct attempt)`
+pub(crate) const ATTEMPT_BYTES: usize = 4 + KEY_BYTES;
 
 /// `AF_INET` and `AF_INET6` (`linux/socket.h`).
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
 
-/// `RESULT_PAIRED` and `RESULT_BUSY_POLL`.
+/// `RESULT_PAIRED`, `RESULT_BUSY_POLL` and `RESULT_FURTHER`.
 const PAIRED: u32 = 1;
 const BUSY_POLL: u32 = 2;
+const FURTHER: u32 = 4;
+
+/// `ATTEMPT_ONCE`, `ATTEMPT_TWICE` and `ATTEMPT_STRANGER`.
+const ONCE: u32 = 0;
+const TWICE: u32 = 1;
+const STRANGER: u32 = 2;
+
+/// How a program pairs the connections that are made from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attempt {
+    /// Each side with its peer.
+    #[default]
+    Once,
+    /// Each side with its peer, and right after that once more.
+    Twice,
+    /// Each side first with an endpoint of another connection, then with its peer.
+    Stranger {
+        /// Where that endpoint is.
+        local: SocketAddr,
+        /// What it is connected to.
+        remote: SocketAddr,
+    },
+}
 
 /// What one endpoint's program did. Values are the kernel's: 0 or a negative error number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +51,9 @@ pub struct Answer {
     pub pair: Option<i32>,
     /// What `bpf_setsockopt(SO_BUSY_POLL)` returned; `None` where it was not asked for.
     pub busy_poll: Option<i32>,
+    /// What the additional call of the kfunc returned, the one that [`Attempt::Twice`] or [`Attempt::Stranger`] asks
+    /// for; `None` where there was none, for these or because that endpoint was not in the SOCKHASH.
+    pub further: Option<i32>,
 }
 
 /// The map key of the endpoint at `local` that is connected to `remote`; `None` for two families.
@@ -50,9 +79,23 @@ fn put_address(bytes: &mut [u8], address: IpAddr) {
     }
 }
 
+/// The `struct attempt` that tells a program of this.
+pub(crate) fn told(attempt: Attempt) -> [u8; ATTEMPT_BYTES] {
+    let (kind, stranger) = match attempt {
+        Attempt::Once => (ONCE, None),
+        Attempt::Twice => (TWICE, None),
+        Attempt::Stranger { local, remote } => (STRANGER, key(local, remote)),
+    };
+    let mut bytes = [0; ATTEMPT_BYTES];
+    bytes[..4].copy_from_slice(&kind.to_ne_bytes());
+    // nobody has the name that is all zero: there is no such family
+    bytes[4..].copy_from_slice(&stranger.unwrap_or([0; KEY_BYTES]));
+    bytes
+}
+
 /// Reads a `struct result`; `None` if it has another size.
 pub(crate) fn answer(value: &[u8]) -> Option<Answer> {
-    let value: &[u8; VALUE_BYTES] = value.try_into().ok()?;
+    let value: &[u8; RESULT_BYTES] = value.try_into().ok()?;
     let word = |at: usize| [value[at], value[at + 1], value[at + 2], value[at + 3]];
     let called = u32::from_ne_bytes(word(0));
     let returned = |at| i32::from_ne_bytes(word(at));
@@ -60,6 +103,7 @@ pub(crate) fn answer(value: &[u8]) -> Option<Answer> {
         update: returned(4),
         pair: (called & PAIRED != 0).then(|| returned(8)),
         busy_poll: (called & BUSY_POLL != 0).then(|| returned(12)),
+        further: (called & FURTHER != 0).then(|| returned(16)),
     })
 }
 
@@ -84,13 +128,28 @@ mod tests {
 
     #[test_log::test]
     fn what_was_not_called_has_no_result() {
-        let mut value = [0; VALUE_BYTES];
+        let mut value = [0; RESULT_BYTES];
         value[4..8].copy_from_slice(&(-12i32).to_ne_bytes());
-        let silent = Answer { update: -12, pair: None, busy_poll: None };
+        let silent = Answer { update: -12, pair: None, busy_poll: None, further: None };
         assert_eq!(answer(&value), Some(silent));
         value[..4].copy_from_slice(&PAIRED.to_ne_bytes());
         value[8..12].copy_from_slice(&(-17i32).to_ne_bytes());
         assert_eq!(answer(&value), Some(Answer { pair: Some(-17), ..silent }));
+        value[..4].copy_from_slice(&FURTHER.to_ne_bytes());
+        value[16..].copy_from_slice(&(-22i32).to_ne_bytes());
+        assert_eq!(answer(&value), Some(Answer { further: Some(-22), ..silent }));
         assert_eq!(answer(&value[1..]), None);
+    }
+
+    #[test_log::test]
+    fn a_stranger_is_told_by_name() {
+        let (local, remote) = ("[::1]:1".parse().unwrap(), "[::2]:2".parse().unwrap());
+        let bytes = told(Attempt::Stranger { local, remote });
+        assert_eq!(bytes[..4], STRANGER.to_ne_bytes());
+        assert_eq!(bytes[4..], key(local, remote).unwrap());
+        let remote = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(told(Attempt::Stranger { local, remote })[4..], [0; KEY_BYTES]);
+        assert_eq!(told(Attempt::Twice)[..8], [TWICE.to_ne_bytes(), [0; 4]].concat());
+        assert_eq!(told(Attempt::Once), [0; ATTEMPT_BYTES], "what the map begins with");
     }
 }
