@@ -20,7 +20,8 @@ const HOLE: usize = ROOM;
 const UNTOUCHED: u8 = 0xa5;
 const UNTOUCHED_BLOCK: [u8; 256] = [UNTOUCHED; 256];
 
-/// A piece of memory to hand to a call; made by [`Outbox::load`] and [`Inbox::place`] only. It lies within
+/// A piece of memory to hand to a call; made by [`Outbox::load`], [`Inbox::place`] and
+/// [`Duplicate::span`] only. It lies within
 /// one mapping whose part behind `ROOM` bytes is inaccessible, and nothing but payload is in that mapping: a
 /// kernel that reads or writes all of it does no harm.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,52 @@ pub(crate) struct Span {
     at: usize,
     pub(crate) start: *mut u8,
     pub(crate) len: u32,
+}
+
+/// A copy of what a span holds, in memory that nobody else writes to.
+#[derive(Debug)]
+pub(crate) struct Duplicate {
+    memory: Memory,
+    at: usize,
+    len: u32,
+}
+
+impl Span {
+    /// A copy: as far as this span is mapped, it is, too.
+    pub(crate) fn duplicate(self) -> Result<Duplicate, Error> {
+        let mut memory = Memory::new()?;
+        let mapped = (self.len as usize).min(ROOM - self.at);
+        let to = memory.bytes_mut()[self.at..].as_mut_ptr();
+        // SAFETY: so many bytes behind `at` are mapped in both, which are different mappings; a send is under way on
+        // this thread, so that nobody writes to the span's
+        unsafe { ptr::copy_nonoverlapping(self.start, to, mapped) };
+        Ok(Duplicate { memory, at: self.at, len: self.len })
+    }
+
+    /// Moves `len` bytes from one offset in a mapped span to a lower one. What only they had touched is then
+    /// [`UNTOUCHED`] again.
+    ///
+    /// # Panics
+    /// If they do not lie in the span.
+    pub(crate) fn move_down(self, from: u32, to: u32, len: u32) {
+        let end = u64::from(from) + u64::from(len);
+        assert!(to <= from && end <= self.len.into(), "bytes beyond their span");
+        assert!(self.at + self.len as usize <= ROOM, "a span beyond its mapping");
+        let [source, target] = [from, to].map(|offset| self.start.wrapping_add(offset as usize));
+        // SAFETY: both lie in the span, which is mapped; a receive is under way on this thread, so that nobody holds a
+        // reference into it
+        unsafe { ptr::copy(source, target, len as usize) };
+        let moved = len.min(from - to) as usize;
+        let left = source.wrapping_add(len as usize - moved);
+        // SAFETY: as above: the last of the bytes that were copied
+        unsafe { ptr::write_bytes(left, UNTOUCHED, moved) };
+    }
+}
+
+impl Duplicate {
+    pub(crate) fn span(&self) -> Span {
+        self.memory.span(self.at, self.len)
+    }
 }
 
 /// `ROOM` accessible bytes followed by `HOLE` inaccessible ones.

@@ -4,23 +4,25 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bpf::{Answer, Attached, Reports};
-use scenario::history::{At, Bounds, Pairing};
+use bpf::Attached;
+use scenario::history::{At, Bounds, Errno, Record};
 use scenario::payload::Key;
-use scenario::{Endpoint, History, Scenario, limits};
+use scenario::{History, Scenario, limits};
 
 use crate::Error;
-use crate::buffer::{Inbox, Outbox};
-use crate::connect::{Connected, Listeners};
-use crate::round::Round;
-use crate::watchdog::{Watchdog, take_sigpipes};
+use crate::backstage::{Backstage, Reply};
+use crate::crew::Crew;
+use crate::finale::Finale;
+use crate::hands::{Call, Hands};
+use crate::schedule::Schedule;
+use crate::stage::Stage;
+use crate::watchdog::take_sigpipes;
 
-/// How long a program may run later than `accept(2)` returns, on a guest whose processors wait for the host's.
-const PROGRAM_LATENESS: Duration = Duration::from_millis(200);
-
+/// The calls that the finale adds to the steps, roughly: room to begin with.
+const FINALE_RECORDS: usize = 20;
 /// What an error about the ring counter says.
 const COUNT: &str = "read the ring counter";
 
@@ -38,18 +40,17 @@ impl RingCounter {
     }
 }
 
-/// Runs scenarios on the thread that made it.
+/// Runs scenarios, from the thread that made it.
 ///
-/// It installs process-wide actions for `SIGALRM` (its watchdog's) and `SIGPIPE` (which it counts).
+/// It installs process-wide actions for `SIGALRM` (its watchdogs'), `SIGPIPE` (which it counts), `SIGUSR1` and
+/// `SIGUSR2`.
 #[derive(Debug)]
 pub struct Executor {
-    pairing: Option<Attached>,
     key: Key,
     bounds: Bounds,
-    pub(crate) watchdog: Watchdog,
-    pub(crate) outbox: Outbox,
-    pub(crate) inbox: Inbox,
-    listeners: Listeners,
+    backstage: Backstage,
+    hands: Hands,
+    crew: Crew,
     ring_counter: Option<RingCounter>,
 }
 
@@ -59,15 +60,14 @@ impl Executor {
     /// # Errors
     /// [`Error::Resource`] if memory, the timer, or the signals cannot be had.
     pub fn new(pairing: Option<Attached>, key: Key, bounds: Bounds) -> Result<Executor, Error> {
+        // a timer set to 0 is off
+        let bound = Duration::from_millis(bounds.call_ms.max(1).into());
         Ok(Executor {
-            pairing,
             key,
             bounds,
-            // a timer set to 0 is off
-            watchdog: Watchdog::new(Duration::from_millis(bounds.call_ms.max(1).into()))?,
-            outbox: Outbox::new()?,
-            inbox: Inbox::new()?,
-            listeners: Listeners::default(),
+            backstage: Backstage::new(pairing, bound)?,
+            hands: Hands::new(bound)?,
+            crew: Crew::new(bound),
             ring_counter: None,
         })
     }
@@ -85,14 +85,6 @@ impl Executor {
         Ok(())
     }
 
-    pub(crate) fn key(&self) -> Key {
-        self.key
-    }
-
-    pub(crate) fn bounds(&self) -> Bounds {
-        self.bounds
-    }
-
     /// Runs one scenario, with `run` to tell its payload from that of other scenarios.
     ///
     /// # Errors
@@ -102,82 +94,75 @@ impl Executor {
         let start = Instant::now();
         // none of an earlier scenario's, nor one that the caller's own pipes raised
         take_sigpipes();
-        self.watchdog.restart();
-        let history = self.round(run, scenario, start);
-        self.watchdog.stop();
+        self.hands.watchdog.restart();
+        let history = self.perform(run, scenario, start);
+        self.hands.tidy();
         history
     }
 
-    fn round(&mut self, run: u16, scenario: &Scenario, start: Instant) -> Result<History, Error> {
+    fn perform(&mut self, run: u16, scenario: &Scenario, start: Instant) -> Result<History, Error> {
         let before = self.ring_bytes()?;
-        let connected = self.listeners.connect(scenario, &self.watchdog)?;
-        let pairing = self.pairing(&connected)?;
-        let mut round = Round::new(self, run, scenario, connected.sockets, start);
-        for (step, at) in scenario.steps.iter().zip(0..) {
-            round.perform(At::Step(at), scenario.endpoint(step), step.op);
-        }
-        round.finish();
-        let (records, traffic) = round.into_parts();
+        let connected = self.backstage.open(scenario)?;
+        let stage = Arc::new(Stage::new(scenario, (self.key, run), start, connected));
+        let mut records = if scenario.is_sequential() {
+            self.one_after_the_other(&stage)?
+        } else {
+            Schedule {
+                stage: &stage,
+                crew: &mut self.crew,
+                backstage: &mut self.backstage,
+                hands: &mut self.hands,
+                settle: Duration::from_millis(self.bounds.settle_ms.into()),
+            }
+            .run()?
+        };
+        // each lane's are in their order already
+        records.sort_by_key(|record| record.call_ns);
+        let hands = &mut self.hands;
+        Finale { stage: &stage, hands, bounds: self.bounds, records: &mut records }.run();
         let after = self.ring_bytes()?;
         let ring_counter = after.zip(before).map(|(after, before)| after.saturating_sub(before));
-        let (key, bounds) = (self.key, self.bounds);
-        Ok(History { key, run, pairing, bounds, records, traffic, ring_counter })
+        // lanes give it back before they say that they are done
+        let stage = Arc::into_inner(stage).ok_or(Error::Resource(
+            "end the scenario",
+            io::Error::other("a lane still has a part in it"),
+        ))?;
+        let connections = stage.into_connections();
+        Ok(History { key: self.key, run, connections, bounds: self.bounds, records, ring_counter })
+    }
+
+    /// Makes all calls on this thread.
+    fn one_after_the_other(&mut self, stage: &Stage) -> Result<Vec<Record>, Error> {
+        let steps = &stage.scenario.steps;
+        let mut records = Vec::with_capacity(steps.len() + FINALE_RECORDS);
+        for (step, at) in steps.iter().zip(0..) {
+            let lane = stage.scenario.lane(step);
+            let call = Call {
+                at: At::Step(at),
+                lane: Some(step.lane),
+                pair: lane.pair,
+                endpoint: lane.endpoint,
+                op: step.op,
+                alone: true,
+            };
+            let mut failed = None;
+            let backstage = &mut self.backstage;
+            let (record, besides) = self.hands.issue(stage, call, &mut |request| {
+                backstage.serve(stage, request).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    Reply::from(Err(Errno(libc::EIO)))
+                })
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            records.extend(besides);
+            records.push(record);
+        }
+        Ok(records)
     }
 
     fn ring_bytes(&self) -> Result<Option<u64>, Error> {
         self.ring_counter.as_ref().map(RingCounter::read).transpose()
     }
-
-    /// What became of the pairing of two sockets that are just connected.
-    fn pairing(&self, connected: &Connected) -> Result<Pairing, Error> {
-        let Some(attached) = &self.pairing else {
-            return Ok(Pairing::NotAsked);
-        };
-        let reports = attached.reports();
-        if reports == Reports::Nothing {
-            return Ok(Pairing::Unknown);
-        }
-        let answers = answers(attached, connected)?;
-        if reports == Reports::Pairs {
-            return Ok(asked(answers));
-        }
-        for endpoint in Endpoint::BOTH {
-            let update = answers[endpoint.index()].map(|answer| answer.update);
-            if update != Some(0) {
-                return Err(Error::NotInSockhash(endpoint, update));
-            }
-        }
-        Ok(Pairing::NotAsked)
-    }
-}
-
-/// What both endpoints' programs say about the pair.
-pub(crate) fn asked(answers: [Option<Answer>; 2]) -> Pairing {
-    Pairing::Asked {
-        results: answers.map(|answer| answer.and_then(|answer| answer.pair)),
-        updates: answers.map(|answer| answer.map(|answer| answer.update)),
-    }
-}
-
-/// The results of both endpoints' programs, `None` where one did not run.
-pub(crate) fn answers(
-    attached: &Attached,
-    connected: &Connected,
-) -> Result<[Option<Answer>; 2], Error> {
-    let [client, server] = connected.addresses;
-    let mut answers = [attached.take(client, server)?, attached.take(server, client)?];
-    if answers.iter().any(Option::is_none) {
-        let deadline = Instant::now() + PROGRAM_LATENESS;
-        while answers.iter().any(Option::is_none) && Instant::now() < deadline {
-            thread::sleep(Duration::from_micros(100));
-            for (answer, (own, peer)) in
-                answers.iter_mut().zip([(client, server), (server, client)])
-            {
-                if answer.is_none() {
-                    *answer = attached.take(own, peer)?;
-                }
-            }
-        }
-    }
-    Ok(answers)
 }

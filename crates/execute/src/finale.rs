@@ -1,12 +1,12 @@
 //! The fixed ending that turns liveness into something that can be judged: see [`scenario::History`].
 
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use scenario::history::{At, Errno, Outcome, Record};
-use scenario::{Buffer, Endpoint, How, Op, Ready, RecvFlags, SockOption};
+use scenario::history::{Bounds, Errno, Outcome, Record};
+use scenario::{Buffer, By, Endpoint, How, Op, Ready, RecvFlags, SockOption};
 
-use crate::round::Round;
+use crate::hands::{Call, Hands};
+use crate::stage::Stage;
 use crate::sys;
 
 /// Length of the finale's receives: what is still missing, within these. Bytes.
@@ -21,6 +21,9 @@ const SURPLUS: u64 = 256 << 10;
 /// The longest wait between two tries, in milliseconds: data whose wake-up is lost must still be found.
 const LONGEST_WAIT_MS: i32 = 8;
 
+/// A pair, and one of its endpoints.
+type End = (u8, Endpoint);
+
 /// Which bytes a drain is after.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
@@ -30,53 +33,86 @@ enum Until {
     End,
 }
 
-impl Round<'_> {
-    /// Ends the scenario. Both sockets are closed after it.
-    pub(crate) fn finish(&mut self) {
+/// The finale of a scenario.
+pub(crate) struct Finale<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) hands: &'a mut Hands,
+    pub(crate) bounds: Bounds,
+    pub(crate) records: &'a mut Vec<Record>,
+}
+
+impl Finale<'_> {
+    /// Ends the scenario. All sockets are closed after it.
+    pub(crate) fn run(mut self) {
         let options = [
             SockOption::NoDelay(true),
             SockOption::Cork(false),
             SockOption::RcvLowat(1),
             SockOption::RcvBuf(ROOM),
         ];
-        for endpoint in self.open() {
+        for end in self.open() {
             for option in options {
-                self.perform(At::Finale, endpoint, Op::Set(option));
+                self.perform(end, Op::Set(option));
             }
         }
-        for endpoint in self.open() {
-            self.drain(endpoint, Until::Accepted);
+        for end in self.open() {
+            self.drain(end, Until::Accepted);
         }
-        for endpoint in self.open() {
-            self.perform(At::Finale, endpoint, Op::Shutdown(How::Wr));
+        for end in self.open() {
+            self.perform(end, Op::Shutdown(How::Wr));
         }
-        for endpoint in self.open() {
-            self.drain(endpoint, Until::End);
-            self.perform(At::Finale, endpoint, Op::SoError);
+        for end in self.open() {
+            self.drain(end, Until::End);
+            self.perform(end, Op::SoError);
         }
-        for endpoint in Endpoint::BOTH {
-            if let Some(socket) = self.side(endpoint).socket.take()
-                && let Err(errno) = self.close(endpoint, socket, true)
-            {
-                tracing::warn!("closing the {endpoint} failed: {errno}");
+        for (pair, endpoint) in self.ends() {
+            while self.stage.side(pair, endpoint).is_open() {
+                if let Err(errno) = self.stage.close(pair, endpoint, true) {
+                    tracing::warn!("closing the {endpoint} of pair {pair} failed: {errno}");
+                }
             }
         }
     }
 
-    /// The endpoints that are open now.
-    fn open(&self) -> impl Iterator<Item = Endpoint> + use<> {
-        let open = [0, 1].map(|at: usize| self.sides[at].socket.is_some());
-        Endpoint::BOTH.into_iter().filter(move |endpoint| open[endpoint.index()])
+    fn ends(&self) -> impl Iterator<Item = End> + use<> {
+        let pairs = 0..self.stage.scenario.pairs;
+        pairs.flat_map(|pair| Endpoint::BOTH.map(|endpoint| (pair, endpoint)))
+    }
+
+    /// The endpoints that calls can be made on.
+    fn open(&self) -> Vec<End> {
+        let has_socket = |&(pair, endpoint): &End| {
+            let side = self.stage.side(pair, endpoint);
+            // on a socket that was disconnected there is nothing to end
+            side.descriptor().is_some() && !side.disconnected
+        };
+        self.ends().filter(has_socket).collect()
+    }
+
+    fn perform(&mut self, end: End, op: Op) {
+        let record = self.issue(end, op);
+        self.records.push(record);
+    }
+
+    fn issue(&mut self, (pair, endpoint): End, op: Op) -> Record {
+        let call = Call::finale(pair, endpoint, op);
+        let (record, _) =
+            self.hands.issue(self.stage, call, &mut |_| unreachable!("needs nothing"));
+        record
     }
 
     /// Receives without blocking until everything came, the end of the stream, an error, or a bound.
-    fn drain(&mut self, endpoint: Endpoint, until: Until) {
+    fn drain(&mut self, end: End, until: Until) {
+        let (pair, endpoint) = end;
         let mut patience = Patience::new();
         loop {
-            let peer = self.side(endpoint.peer());
             // each urgent byte may be skipped
-            let (accepted, sure) = (peer.accepted, peer.accepted.saturating_sub(peer.urgent));
-            let consumed = self.side(endpoint).consumed;
+            let (accepted, urgent) = {
+                let peer = self.stage.side(pair, endpoint.peer());
+                (peer.accepted, peer.urgent)
+            };
+            let sure = accepted.saturating_sub(urgent);
+            let consumed = self.stage.side(pair, endpoint).consumed;
             let enough = match until {
                 Until::Accepted => consumed >= sure,
                 Until::End => consumed > accepted + SURPLUS,
@@ -84,30 +120,28 @@ impl Round<'_> {
             if enough {
                 return;
             }
-            let record =
-                self.issue(At::Finale, endpoint, receive(accepted.saturating_sub(consumed)));
+            let record = self.issue(end, receive(accepted.saturating_sub(consumed)));
             match record.outcome {
                 Outcome::Received { count: 1.., .. } => {
                     patience = Patience::new();
-                    self.keep(record);
+                    self.records.push(record);
                 }
-                Outcome::Errno(Errno::EAGAIN) if self.waits(endpoint, &record, &mut patience) => {}
-                _ => return self.keep(record),
+                Outcome::Errno(Errno::EAGAIN) if self.waits(end, &record, &mut patience) => {}
+                _ => return self.records.push(record),
             }
         }
     }
 
     /// Waits a little after a receive that brought nothing; false if the bound has run out.
-    fn waits(&mut self, endpoint: Endpoint, record: &Record, patience: &mut Patience) -> bool {
-        let bounds = self.executor.bounds();
+    fn waits(&mut self, (pair, endpoint): End, record: &Record, patience: &mut Patience) -> bool {
         // of a closed peer nobody can tell what it has in flight
         let in_flight = record.peer_outq != Some(0);
-        if !patience.lasts(in_flight, bounds.drain_ms, bounds.settle_ms) {
+        if !patience.lasts(in_flight, self.bounds.drain_ms, self.bounds.settle_ms) {
             return false;
         }
         // a socket that is ready but gives nothing would make this a busy loop
-        let socket = self.side(endpoint).socket.as_ref().filter(|_| !patience.deceived);
-        let socket = socket.map(|socket| socket.as_fd());
+        let side = self.stage.side(pair, endpoint);
+        let socket = side.descriptor().filter(|_| !patience.deceived);
         let ready = sys::poll(socket, Ready::IN | Ready::RDHUP, patience.wait_ms);
         patience.deceived = ready.is_ok_and(|ready| !ready.is_empty());
         patience.wait_ms = LONGEST_WAIT_MS.min(patience.wait_ms * 2);
@@ -121,6 +155,7 @@ fn receive(missing: u64) -> Op {
         len: u32::try_from(len).unwrap_or(u32::MAX),
         flags: RecvFlags::DONTWAIT,
         buffer: Buffer::Mapped,
+        by: By::Call,
     }
 }
 

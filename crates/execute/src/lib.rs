@@ -1,24 +1,35 @@
 //! GUEST: scenario → history.
 //!
-//! An [`Executor`] connects the two endpoints of a scenario, issues its ops one after the other on the calling
-//! thread, ends it with the finale that [`scenario::History`] describes, and writes down what each call
-//! returned. It never decides pass or fail.
+//! An [`Executor`] connects the endpoints of a scenario, issues its ops, ends it with the finale that
+//! [`scenario::History`] describes, and writes down what each call returned. It never decides pass or fail.
 //!
-//! Reading order: [`Executor::execute`], `connect` (the pair and its options), `round` (one op), `finale`;
-//! below them `buffer` (the memory that calls are given), `watchdog` (what ends a call that does not return) and
-//! `sys` (the system calls).
+//! Where every op begins after the one before it has returned, the calling thread makes all calls. Else each lane has
+//! a thread, and the calling thread releases them and watches what blocks.
+//!
+//! Reading order: [`Executor::execute`], `schedule` (which calls when), `hands` (one op), `finale`; around them
+//! `stage` (the sockets, and what lanes share), `crew` (the lanes' threads), `backstage` (connections and the pairing
+//! program), `connect`, `network`; below them `transfer` and `wait` (calls that move bytes or wait), `buffer` (the
+//! memory that calls are given), `watchdog` (what ends a call that does not return) and `sys` (the system calls).
 //!
 //! A [`Bench`] does none of that: it measures how fast two connections are.
 
+mod backstage;
 mod bench;
 mod buffer;
 mod connect;
+mod crew;
 mod error;
 mod executor;
 mod finale;
+mod hands;
 mod network;
-mod round;
+mod schedule;
+mod stage;
 mod sys;
+#[cfg(test)]
+mod testing;
+mod transfer;
+mod wait;
 mod watchdog;
 
 pub use bench::Bench;

@@ -6,8 +6,8 @@ use execute::Executor;
 use scenario::history::{At, Bounds, Errno, Outcome, Pairing, Record};
 use scenario::payload::{Key, Run, Stream};
 use scenario::{
-    Buffer, Endpoint, Family, History, How, Lane, Op, Ready, RecvFlags, Scenario, SendFlags, Setup,
-    SockOption, Step,
+    Buffer, By, Endpoint, Family, History, How, Lane, Op, Ready, RecvFlags, Scenario, SendFlags,
+    Setup, SockOption, Step, When,
 };
 
 const RUN: u16 = 7;
@@ -20,12 +20,15 @@ fn bounds() -> Bounds {
 }
 
 fn scenario(steps: &[(u8, Op)]) -> Scenario {
-    let lane = |name: &str, endpoint| Lane { name: name.into(), endpoint };
+    let lane = |name: &str, endpoint| Lane { name: name.into(), pair: 0, endpoint };
     Scenario {
         lanes: vec![lane("c", Endpoint::Client), lane("s", Endpoint::Server)],
-        steps: steps.iter().map(|&(lane, op)| Step { lane, op, expect: None }).collect(),
+        steps: steps
+            .iter()
+            .map(|&(lane, op)| Step { lane, when: When::Then, op, expect: None })
+            .collect(),
         setup: Endpoint::BOTH
-            .map(|endpoint| Setup { endpoint, option: SockOption::NonBlock(true) })
+            .map(|endpoint| Setup { pair: 0, endpoint, option: SockOption::NonBlock(true) })
             .into(),
         ..Scenario::default()
     }
@@ -48,27 +51,27 @@ fn the_ring_counter_counts_what_is_new() {
 }
 
 fn send(len: u32) -> Op {
-    Op::Send { len, flags: SendFlags::empty(), buffer: Buffer::Mapped }
+    Op::Send { len, flags: SendFlags::empty(), buffer: Buffer::Mapped, by: By::Call }
 }
 
 fn send_with(len: u32, flags: SendFlags, buffer: Buffer) -> Op {
-    Op::Send { len, flags, buffer }
+    Op::Send { len, flags, buffer, by: By::Call }
 }
 
 fn recv(len: u32) -> Op {
-    Op::Recv { len, flags: RecvFlags::empty(), buffer: Buffer::Mapped }
+    Op::Recv { len, flags: RecvFlags::empty(), buffer: Buffer::Mapped, by: By::Call }
 }
 
 fn recv_with(len: u32, flags: RecvFlags, buffer: Buffer) -> Op {
-    Op::Recv { len, flags, buffer }
+    Op::Recv { len, flags, buffer, by: By::Call }
 }
 
 fn bytes(lane: u8, offset: u64, len: u32) -> Outcome {
     let stream = Stream { run: RUN, pair: 0, lane };
-    Outcome::Received { count: len, data: vec![Run::Coded { stream, offset, len }] }
+    Outcome::Received { count: len, data: vec![Run::Coded { stream, offset, len }], left: None }
 }
 
-const EOF: Outcome = Outcome::Received { count: 0, data: vec![] };
+const EOF: Outcome = Outcome::Received { count: 0, data: vec![], left: None };
 
 fn steps(history: &History) -> Vec<&Record> {
     history.records.iter().filter(|record| record.at != At::Finale).collect()
@@ -90,7 +93,7 @@ fn drained(history: &History, endpoint: Endpoint) -> Vec<Outcome> {
 }
 
 fn assert_accounts_agree(history: &History) {
-    for traffic in history.traffic {
+    for traffic in history.connections[0].traffic {
         assert_eq!(traffic.tcp, Some(traffic.accepted), "{history:#?}");
         assert_eq!(traffic.off_tcp(), 0);
     }
@@ -124,7 +127,7 @@ fn bytes_make_a_round_trip_on_both_families() {
             steps(&history).iter().map(|r| r.touched).collect::<Vec<_>>(),
             [0, 300, 700, 0, 5, 0]
         );
-        assert_eq!(history.pairing, Pairing::NotAsked);
+        assert_eq!(history.connections[0].pairing, Pairing::NotAsked);
         assert_accounts_agree(&history);
     }
 }
@@ -163,7 +166,7 @@ fn what_no_step_receives_the_finale_does() {
             other => panic!("{other:?}"),
         })
         .sum();
-    assert_eq!(total, history.traffic[0].accepted);
+    assert_eq!(total, history.connections[0].traffic[0].accepted);
     assert!(total > 0);
     let tail: Vec<_> = history.records.iter().rev().take(1).map(|r| (r.op, &r.outcome)).collect();
     assert_eq!(tail, [(Op::SoError, &Outcome::Value(0))]);
@@ -191,7 +194,11 @@ fn a_full_connection_says_eagain_and_still_drains() {
     let mut steps = vec![(CLIENT, Op::Set(SockOption::SndBuf(4096)))];
     steps.extend([(CLIENT, send(1 << 20)); 8]);
     let mut scenario = scenario(&steps);
-    scenario.setup.push(Setup { endpoint: Endpoint::Server, option: SockOption::RcvBuf(4096) });
+    scenario.setup.push(Setup {
+        pair: 0,
+        endpoint: Endpoint::Server,
+        option: SockOption::RcvBuf(4096),
+    });
     let history = execute(&scenario);
     assert_eq!(outcomes(&history).last(), Some(&Outcome::Errno(Errno::EAGAIN)));
     let mut offset = 0;
@@ -200,7 +207,7 @@ fn a_full_connection_says_eagain_and_still_drains() {
         assert_eq!(outcome, if count == 0 { EOF } else { bytes(0, offset, count) });
         offset += u64::from(count);
     }
-    assert_eq!(offset, history.traffic[0].accepted);
+    assert_eq!(offset, history.connections[0].traffic[0].accepted);
     assert_accounts_agree(&history);
 }
 
@@ -210,8 +217,13 @@ fn server_options_do_not_outlive_their_scenario() {
     let steps: Vec<_> = [(CLIENT, send(1 << 20)); 16].into();
     let plain = scenario(&steps);
     let mut small = plain.clone();
-    small.setup.push(Setup { endpoint: Endpoint::Server, option: SockOption::RcvBuf(4096) });
-    let mut accepted = |scenario| executor.execute(RUN, scenario).unwrap().traffic[0].accepted;
+    small.setup.push(Setup {
+        pair: 0,
+        endpoint: Endpoint::Server,
+        option: SockOption::RcvBuf(4096),
+    });
+    let mut accepted =
+        |scenario| executor.execute(RUN, scenario).unwrap().connections[0].traffic[0].accepted;
     let before = accepted(&plain);
     let within = accepted(&small);
     let after = accepted(&plain);
@@ -260,7 +272,7 @@ fn of_a_torn_buffer_the_mapped_part_is_used_at_most() {
         ref other => panic!("{other:?}"),
     };
     assert!(sent <= 40);
-    assert_eq!(history.traffic[0].accepted, u64::from(sent + rest));
+    assert_eq!(history.connections[0].traffic[0].accepted, u64::from(sent + rest));
     let mut offset = match &outcomes[2] {
         Outcome::Received { count, .. } => {
             assert!(*count <= 30);
@@ -278,7 +290,7 @@ fn of_a_torn_buffer_the_mapped_part_is_used_at_most() {
         assert_eq!(outcome, if count == 0 { EOF } else { bytes(0, offset.into(), count) });
         offset += count;
     }
-    assert_eq!(u64::from(offset), history.traffic[0].accepted);
+    assert_eq!(u64::from(offset), history.connections[0].traffic[0].accepted);
     assert_accounts_agree(&history);
 }
 
@@ -292,7 +304,11 @@ fn peek_consumes_nothing_and_trunc_writes_nothing() {
     ]));
     assert_eq!(
         outcomes(&history)[1..],
-        [bytes(0, 0, 60), Outcome::Received { count: 50, data: vec![] }, bytes(0, 50, 50),]
+        [
+            bytes(0, 0, 60),
+            Outcome::Received { count: 50, data: vec![], left: None },
+            bytes(0, 50, 50),
+        ]
     );
     assert_eq!(steps(&history)[2].touched, 0);
 }
@@ -312,7 +328,7 @@ fn urgent_data_is_found_where_it_is_in_the_stream() {
     assert!(matches!(outcomes[3], Outcome::Ready(ready) if ready.contains(Ready::PRI)));
     assert_eq!(outcomes[4..], [bytes(0, 20, 1), bytes(0, 0, 20), bytes(0, 21, 20)]);
     assert_eq!(drained(&history, Endpoint::Server), [EOF]);
-    assert_eq!(history.traffic[0].accepted, 41);
+    assert_eq!(history.connections[0].traffic[0].accepted, 41);
     assert_accounts_agree(&history);
 }
 
@@ -412,7 +428,7 @@ fn a_fin_behind_unsent_bytes_is_not_counted_as_one() {
     let mut steps: Vec<_> = [(CLIENT, send(1 << 20)); 8].into();
     steps.extend([(CLIENT, Op::Shutdown(How::Wr)), (CLIENT, Op::Abort)]);
     let history = execute(&scenario(&steps));
-    assert!(history.traffic[0].accepted > 1 << 20);
+    assert!(history.connections[0].traffic[0].accepted > 1 << 20);
     assert_accounts_agree(&history);
 }
 

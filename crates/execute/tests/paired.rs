@@ -13,21 +13,23 @@ use execute::Executor;
 use scenario::history::{Bounds, Pairing};
 use scenario::payload::Key;
 use scenario::{
-    Buffer, Endpoint, Family, History, Lane, Op, RecvFlags, Scenario, SendFlags, Setup, SockOption,
-    Step,
+    Buffer, By, Endpoint, Family, History, Lane, Op, RecvFlags, Scenario, SendFlags, Setup,
+    SockOption, Step, When,
 };
 
 fn scenario(family: Family) -> Scenario {
-    let lane = |name: &str, endpoint| Lane { name: name.into(), endpoint };
-    let step = |lane, op| Step { lane, op, expect: None };
-    let send = Op::Send { len: 1000, flags: SendFlags::empty(), buffer: Buffer::Mapped };
-    let recv = Op::Recv { len: 600, flags: RecvFlags::empty(), buffer: Buffer::Mapped };
+    let lane = |name: &str, endpoint| Lane { name: name.into(), pair: 0, endpoint };
+    let step = |lane, op| Step { lane, when: When::Then, op, expect: None };
+    let send =
+        Op::Send { len: 1000, flags: SendFlags::empty(), buffer: Buffer::Mapped, by: By::Call };
+    let recv =
+        Op::Recv { len: 600, flags: RecvFlags::empty(), buffer: Buffer::Mapped, by: By::Call };
     Scenario {
         family,
         lanes: vec![lane("c", Endpoint::Client), lane("s", Endpoint::Server)],
         steps: vec![step(0, send), step(1, recv), step(1, send), step(0, recv), step(1, Op::Poll)],
         setup: Endpoint::BOTH
-            .map(|endpoint| Setup { endpoint, option: SockOption::NonBlock(true) })
+            .map(|endpoint| Setup { pair: 0, endpoint, option: SockOption::NonBlock(true) })
             .into(),
         ..Scenario::default()
     }
@@ -60,7 +62,7 @@ fn run(name: &str, attached: Option<Attached>) -> [History; 2] {
 fn pairing_is_reported_and_the_rings_bytes_are_told_from_tcps() {
     let cgroup = Cgroup::enter();
     for history in run("plain", None) {
-        assert_eq!(history.pairing, Pairing::NotAsked);
+        assert_eq!(history.connections[0].pairing, Pairing::NotAsked);
     }
     let kinds = [("sockhash", Kind::Sockhash), ("pair", Kind::Pair { busy_poll_us: None })];
     for (name, kind) in kinds {
@@ -71,17 +73,21 @@ fn pairing_is_reported_and_the_rings_bytes_are_told_from_tcps() {
         };
         for history in run(name, Some(attached)) {
             if kind == Kind::Sockhash {
-                assert_eq!(history.pairing, Pairing::NotAsked);
-                assert!(Endpoint::BOTH.iter().all(|&sender| history.ring(sender) == 0));
+                assert_eq!(history.connections[0].pairing, Pairing::NotAsked);
+                assert!(Endpoint::BOTH.iter().all(|&sender| history.ring(0, sender) == 0));
                 continue;
             }
-            let (updates, results) = ([Some(0); 2], [None, Some(0)]);
-            assert_eq!(history.pairing, Pairing::Asked { results, updates }, "{history:#?}");
-            assert!(history.pairing.is_paired());
+            let (updates, results, further) = ([Some(0); 2], [None, Some(0)], [None; 2]);
+            assert_eq!(
+                history.connections[0].pairing,
+                Pairing::Asked { results, updates, further },
+                "{history:#?}"
+            );
+            assert!(history.is_paired());
             let (accepted, ring) = history.accepted_and_ring();
             println!("{name}: accepted {accepted}, by the ring {ring}");
             let both = history.ring_counter.is_some()
-                || Endpoint::BOTH.iter().all(|&sender| history.ring(sender) > 0);
+                || Endpoint::BOTH.iter().all(|&sender| history.ring(0, sender) > 0);
             assert!(ring > 0 && both, "{history:#?}");
         }
     }

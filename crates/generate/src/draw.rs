@@ -1,10 +1,11 @@
-//! Random choices that come out the same everywhere.
+//! Choices that come out the same everywhere, from a seed or from bytes.
 //!
-//! Only 32-bit integers and our own arithmetic on the generator's raw words: ranges over `usize`, floating
+//! Only 32-bit integers and our own arithmetic on the source's raw words: ranges over `usize`, floating
 //! point and other crates' distributions may change with the machine or with a version.
 
 use std::ops::RangeInclusive;
 
+use arbitrary::Unstructured;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
@@ -16,14 +17,22 @@ pub(crate) enum Part {
     Swarm,
     /// Its ops.
     Steps,
+    /// What becomes of a scenario that is there already.
+    Change,
 }
 
 /// A source of choices.
-pub(crate) struct Draw(ChaCha8Rng);
+pub(crate) struct Draw<'a>(Source<'a>);
 
-impl Draw {
+enum Source<'a> {
+    Seed(Box<ChaCha8Rng>),
+    /// Behind its end it gives zeros for ever.
+    Bytes(Unstructured<'a>),
+}
+
+impl<'a> Draw<'a> {
     /// The choices of scenario `number` in the campaign of `seed`.
-    pub fn new(seed: u64, number: u64, part: Part) -> Draw {
+    pub fn new(seed: u64, number: u64, part: Part) -> Draw<'static> {
         let mut key = *b"................scenario numbers";
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..16].copy_from_slice(&number.to_le_bytes());
@@ -32,15 +41,32 @@ impl Draw {
         rng.set_stream(match part {
             Part::Swarm => 0,
             Part::Steps => 1,
+            Part::Change => 2,
         });
-        Draw(rng)
+        Draw(Source::Seed(Box::new(rng)))
+    }
+
+    /// The choices that these bytes make; the first of each table once they are used up.
+    pub fn from_bytes(bytes: &'a [u8]) -> Draw<'a> {
+        Draw(Source::Bytes(Unstructured::new(bytes)))
+    }
+
+    /// Whether there is nothing left to choose by. A seed never ends.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.0, Source::Bytes(bytes) if bytes.is_empty())
     }
 
     /// A number below `n`, which must not be 0.
     pub fn below(&mut self, n: u32) -> u32 {
-        // the bias is below n / 2^32, which no campaign is long enough to see
-        let scaled = u64::from(self.0.next_u32()) * u64::from(n);
-        (scaled >> 32) as u32
+        match &mut self.0 {
+            // the bias is below n / 2^32, which no campaign is long enough to see
+            Source::Seed(rng) => scale(rng.next_u32(), 32, n),
+            // a byte where one is enough: a fuzzer that changes it changes one choice
+            Source::Bytes(bytes) if n <= 256 => {
+                scale(u32::from(bytes.arbitrary::<u8>().unwrap_or(0)), 8, n)
+            }
+            Source::Bytes(bytes) => scale(bytes.arbitrary::<u32>().unwrap_or(0), 32, n),
+        }
     }
 
     /// A number of the range.
@@ -53,10 +79,14 @@ impl Draw {
         self.below(100) < percent
     }
 
+    /// An index into something of that length, which must not be 0.
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(u32::try_from(len).expect("a table of choices is short")) as usize
+    }
+
     /// One of the choices, which must not be empty; all alike.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        let n = u32::try_from(choices.len()).expect("a table of choices is short");
-        choices[self.below(n) as usize]
+        choices[self.index(choices.len())]
     }
 
     /// One of the choices by weight; `None` if all weights are 0.
@@ -74,4 +104,9 @@ impl Draw {
         }
         None
     }
+}
+
+/// A word of so many bits, brought below `n`.
+fn scale(word: u32, bits: u32, n: u32) -> u32 {
+    u32::try_from((u64::from(word) * u64::from(n)) >> bits).expect("it is below n")
 }

@@ -1,69 +1,79 @@
-//! seed → scenario.
+//! seed or bytes → scenario.
 //!
 //! [`scenario()`] is a pure function: the same seed and number give the same scenario on every machine and
 //! in every later run, so a finding can be named by two numbers. Each scenario is made in two draws. The
-//! first gives its [`Swarm`]: which ops, sizes and flags it is made of at all. Leaving features out is what
-//! makes the others meet in ways that a uniform mixture never reaches. The second draws the ops one by one
-//! from a table of weighted kinds, with a light model of the pair at hand so that most of them have
-//! something to act on.
+//! first gives its [`Swarm`]: where it runs, which ops, sizes and flags it is made of at all. Leaving features out is
+//! what makes the others meet in ways that a uniform mixture never reaches. The second composes the steps, one by one
+//! from a table of weighted kinds or in figures in which calls overlap, with a light model of the pairs at hand so that
+//! most of them have something to act on, and so that what must not hang does not.
+//!
+//! [`from_bytes`], [`mutate`] and [`crossover`] are for fuzz targets, [`exhaustive()`] for everything short.
 
 #![forbid(unsafe_code)]
 
+mod calm;
+mod change;
+mod compose;
 mod draw;
+mod exhaustive;
+mod meant;
 mod model;
 mod ops;
 mod size;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod trim;
 
+pub use change::{crossover, mutate};
+pub use exhaustive::{Letter, alphabet, exhaustive};
+pub use meant::{Ran, meant};
 pub use swarm::Swarm;
 
+use compose::Composer;
 use draw::{Draw, Part};
-use model::Model;
-use scenario::{Endpoint, Lane, Op, Scenario, Step};
+use scenario::{Family, Scenario, Topology};
 
-/// The two lanes of every scenario: one on each endpoint, in the order of [`Endpoint::index`].
-const LANES: [(&str, Endpoint); 2] = [("c", Endpoint::Client), ("s", Endpoint::Server)];
-
-/// Scenario `number` of the campaign with this seed.
-///
-/// It is within [`scenario::limits`], sequential, and none of its calls can block: an endpoint starts
-/// with `O_NONBLOCK`, or each of its sends and receives has `MSG_DONTWAIT`.
-#[must_use]
-pub fn scenario(seed: u64, number: u64) -> Scenario {
-    let swarm = Swarm::draw(seed, number);
-    let mut draw = Draw::new(seed, number, Part::Steps);
-    let mut model = Model::new(&swarm);
-    let mut steps = Vec::new();
-    let (mut at, mut end, mut extended) = (0, swarm.steps, false);
-    while at < end {
-        model.progress = at * 100 / end;
-        let Some((endpoint, op)) = ops::next(&mut draw, &swarm, &model) else {
-            break;
-        };
-        model.apply(endpoint, op);
-        steps.push(Step { lane: lane(endpoint), op, expect: None });
-        at += 1;
-        // an end is as good as what is tried after it
-        if matches!(op, Op::Shutdown(_) | Op::Close | Op::Abort) && end - at < 3 && !extended {
-            end = at + draw.within(2..=6);
-            extended = true;
-        }
-    }
-    Scenario {
-        family: swarm.family,
-        setup: swarm.setup,
-        lanes: LANES.map(|(name, endpoint)| Lane { name: name.to_owned(), endpoint }).to_vec(),
-        steps,
-        ..Scenario::default()
-    }
+/// What a campaign is restricted to; `None` for everything there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Where all scenarios run.
+    pub topology: Option<Topology>,
+    /// The address family of all pairs.
+    pub family: Option<Family>,
 }
 
-/// The lane that acts on an endpoint: its place in [`LANES`].
-fn lane(endpoint: Endpoint) -> u8 {
-    match endpoint {
-        Endpoint::Client => 0,
-        Endpoint::Server => 1,
-    }
+/// Scenario `number` of the campaign with this seed: everything on.
+#[must_use]
+pub fn scenario(seed: u64, number: u64) -> Scenario {
+    scenario_within(seed, number, &Scope::default())
+}
+
+/// The same in a campaign of this scope. Only what the scope pins differs from [`scenario()`], and the wire, which a
+/// topology may not have.
+///
+/// It is within [`scenario::limits`]. No call that the next step waits for sleeps unless something surely wakes it,
+/// or its own timeout of at most 50 ms; of the started ones a few sleep until the end.
+#[must_use]
+pub fn scenario_within(seed: u64, number: u64, scope: &Scope) -> Scenario {
+    let swarm = Swarm::draw(&mut Draw::new(seed, number, Part::Swarm), scope);
+    compose(swarm, &mut Draw::new(seed, number, Part::Steps))
+}
+
+/// The scenario that these bytes make, by the same choices as a seed's. Every input makes one, within the limits; a
+/// longer one makes more steps.
+#[must_use]
+pub fn from_bytes(bytes: &[u8]) -> Scenario {
+    let draw = &mut Draw::from_bytes(bytes);
+    let swarm = Swarm::draw(draw, &Scope::default());
+    compose(swarm, draw)
+}
+
+fn compose(swarm: Swarm, draw: &mut Draw<'_>) -> Scenario {
+    let steps = Composer::new(&swarm).compose(draw);
+    let Swarm { topology, wire, family, attempt, pairs, lanes, setup, .. } = swarm;
+    let mut scenario = Scenario { topology, wire, family, pairs, attempt, setup, lanes, steps };
+    trim::trim(&mut scenario);
+    calm::calm(&mut scenario);
+    scenario
 }

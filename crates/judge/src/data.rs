@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use scenario::Invariant;
 use scenario::payload::{self, Run};
+use scenario::{Endpoint, History, Invariant, Scenario};
 
 use crate::stream::{Recent, Stream};
 
@@ -15,7 +15,7 @@ pub(crate) struct Fault {
     pub(crate) detail: String,
 }
 
-fn fault(invariant: Invariant, diagnosis: &'static str, detail: String) -> Fault {
+pub(crate) fn fault(invariant: Invariant, diagnosis: &'static str, detail: String) -> Fault {
     Fault { invariant, diagnosis, detail }
 }
 
@@ -31,11 +31,28 @@ enum Place {
     Nowhere,
 }
 
-/// The direction that the bytes should not come from: its stream and how much of it was accepted.
-pub(crate) type Other = (payload::Stream, u64);
+/// Where bytes may come from that should not.
+#[derive(Clone, Copy)]
+pub(crate) struct Other<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) history: &'a History,
+    /// Who sends the direction that is judged.
+    pub(crate) sender: Endpoint,
+    /// The other direction's stream, and how much of it was accepted.
+    pub(crate) stream: payload::Stream,
+    pub(crate) accepted: u64,
+}
 
 /// Judges the bytes of a receive that consumes, and moves the reader.
-pub(crate) fn take(stream: &mut Stream, other: Other, data: &[Run], record: usize) -> Vec<Fault> {
+pub(crate) fn take(
+    stream: &mut Stream,
+    other: Other<'_>,
+    data: &[Run],
+    record: usize,
+) -> Vec<Fault> {
+    if stream.braid.is_some() {
+        return take_braided(stream, data, record);
+    }
     let mut faults = Vec::new();
     let recent = std::mem::take(&mut stream.recent);
     let window = stream.window(stream.at, stream.slack);
@@ -82,6 +99,24 @@ pub(crate) fn take(stream: &mut Stream, other: Other, data: &[Run], record: usiz
             }
         }
     }
+    faults
+}
+
+/// The same where several lanes send: whose bytes they are is one question, how many there are another.
+fn take_braided(stream: &mut Stream, data: &[Run], record: usize) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let end = stream.at + data.iter().map(|run| run.len() as u64).sum::<u64>();
+    if let Some(braid) = &mut stream.braid {
+        faults = braid.take(data, record);
+    }
+    if end > stream.accepted && faults.is_empty() && !stream.broken {
+        let detail =
+            format!("{end} bytes were delivered, but only {} were accepted", stream.accepted);
+        faults.push(fault(Invariant::Corrupt, "never-accepted", detail));
+    }
+    stream.broken |= !faults.is_empty();
+    stream.recent = Recent::Nothing;
+    stream.moved_to(end.min(stream.accepted));
     faults
 }
 
@@ -166,8 +201,25 @@ fn seen_before(stream: &mut Stream, bytes: &Range<u64>, recent: &Recent) -> Faul
 }
 
 /// Judges the bytes that a peek returned. The reader does not move; gives where they end.
-pub(crate) fn peek(stream: &Stream, other: Other, data: &[Run]) -> Result<u64, Fault> {
-    let (mut at, mut slack) = (stream.at, stream.slack);
+///
+/// It began `ahead` bytes behind the reader (`SO_PEEK_OFF`).
+pub(crate) fn peek(
+    stream: &Stream,
+    other: Other<'_>,
+    data: &[Run],
+    ahead: u64,
+) -> Result<u64, Fault> {
+    let (mut at, mut slack) = (stream.at + ahead, stream.slack);
+    if let Some(braid) = &stream.braid {
+        let end = at + data.iter().map(|run| run.len() as u64).sum::<u64>();
+        let mut braid = braid.clone();
+        let wrong = ahead == 0 && !braid.take(data, 0).is_empty();
+        if wrong || end > stream.accepted && !stream.broken {
+            let detail = format!("bytes up to {end} were peeked that do not come next");
+            return Err(fault(Invariant::Peek, "wrong-bytes", detail));
+        }
+        return Ok(end);
+    }
     let window = stream.window(at, slack);
     if let Some((bytes, _)) = in_one_piece(stream, &window, data) {
         return Ok(bytes.end);
@@ -251,7 +303,7 @@ fn in_one_piece(stream: &Stream, window: &Range<u64>, data: &[Run]) -> Option<(R
 /// Finds out where a run belongs.
 fn place(
     stream: &Stream,
-    other: Other,
+    other: Other<'_>,
     window: &Range<u64>,
     run: &Run,
     next: Option<&Run>,
@@ -283,20 +335,40 @@ fn place(
     }
 }
 
-fn foreign(stream: &Stream, other: Other, source: payload::Stream, offset: u64) -> Place {
-    if source == other.0 {
-        let what = format!("bytes from {offset} on of the other direction");
-        return Place::Foreign("other-direction", what);
-    }
+fn foreign(stream: &Stream, other: Other<'_>, source: payload::Stream, offset: u64) -> Place {
+    let (diagnosis, what) = origin(stream, other, source, offset);
+    Place::Foreign(diagnosis, what)
+}
+
+/// Which other stream bytes are of, as a diagnosis and in words.
+pub(crate) fn origin(
+    stream: &Stream,
+    other: Other<'_>,
+    source: payload::Stream,
+    offset: u64,
+) -> (&'static str, String) {
     if source.run != stream.source.run {
         let what = format!(
             "bytes from {offset} on of run {}, not of this run {}",
             source.run, stream.source.run
         );
-        return Place::Foreign("earlier-connection", what);
+        return ("earlier-connection", what);
     }
-    let what = format!("bytes from {offset} on of lane {} of pair {}", source.lane, source.pair);
-    Place::Foreign("other-pair", what)
+    let pair = |connection: u8| {
+        other.history.connections.get(usize::from(connection)).map(|connection| connection.pair)
+    };
+    let what =
+        format!("bytes from {offset} on of lane {} on connection {}", source.lane, source.pair);
+    if source.pair != stream.source.pair {
+        let own = pair(source.pair) == pair(stream.source.pair);
+        return (if own { "earlier-connection" } else { "other-pair" }, what);
+    }
+    let lane = other.scenario.lanes.get(usize::from(source.lane));
+    if lane.is_some_and(|lane| lane.endpoint == other.sender) {
+        return ("other-lane", what);
+    }
+    let what = format!("bytes from {offset} on of the other direction");
+    ("other-direction", what)
 }
 
 /// Shortest piece whose value tells where it comes from well enough to accuse by.
@@ -304,7 +376,7 @@ const TELLING: usize = 4;
 
 fn place_raw(
     stream: &Stream,
-    other: Other,
+    other: Other<'_>,
     window: &Range<u64>,
     bytes: &[u8],
     next: Option<&Run>,
@@ -336,8 +408,8 @@ fn place_raw(
     if let Some(&from) = nearest {
         return Place::Here(from);
     }
-    match payload::find(stream.key, other.0, other.1, bytes).first() {
-        Some(&offset) => foreign(stream, other, other.0, offset),
+    match payload::find(stream.key, other.stream, other.accepted, bytes).first() {
+        Some(&offset) => foreign(stream, other, other.stream, offset),
         None => Place::Nowhere,
     }
 }

@@ -1,7 +1,7 @@
 //! Evidence in words: calls and outcomes as a reviewer would write them.
 
 use scenario::history::{Outcome, Record};
-use scenario::{Buffer, Op, Ready, SockOption};
+use scenario::{Buffer, By, Op, Ready, SockOption};
 
 /// `recv(4096, dontwait|peek) on the server`
 pub(crate) fn call(record: &Record) -> String {
@@ -10,10 +10,10 @@ pub(crate) fn call(record: &Record) -> String {
 
 fn op(op: &Op) -> String {
     match op {
-        Op::Send { len, flags, buffer } => {
+        Op::Send { len, flags, buffer, by: By::Call } => {
             format!("send({len}{}{})", names(flags.iter_names()), memory(*buffer))
         }
-        Op::Recv { len, flags, buffer } => {
+        Op::Recv { len, flags, buffer, by: By::Call } => {
             format!("recv({len}{}{})", names(flags.iter_names()), memory(*buffer))
         }
         Op::Set(option) => format!("set {}", setting(*option)),
@@ -24,6 +24,7 @@ fn op(op: &Op) -> String {
         Op::Shutdown(how) => format!("shutdown({how})"),
         Op::Close => "close".to_owned(),
         Op::Abort => "abort".to_owned(),
+        _ => op.to_string(),
     }
 }
 
@@ -48,6 +49,7 @@ fn setting(option: SockOption) -> String {
         SockOption::RcvBuf(bytes) => format!("SO_RCVBUF {bytes}"),
         SockOption::SndBuf(bytes) => format!("SO_SNDBUF {bytes}"),
         SockOption::RcvLowat(bytes) => format!("SO_RCVLOWAT {bytes}"),
+        _ => Op::Set(option).to_string(),
     }
 }
 

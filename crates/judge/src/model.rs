@@ -1,13 +1,19 @@
 //! The whole model: two endpoints, two directions, and the violations found so far.
 
-use scenario::history::{Errno, Outcome, Pairing, Record};
+use std::collections::BTreeMap;
+
+use scenario::history::{Connection, Errno, Outcome, Record};
 use scenario::verdict::Doubt;
 use scenario::{
-    Endpoint, History, Invariant, Op, RecvFlags, Scenario, SendFlags, SockOption, Violation,
+    By, Endpoint, History, Invariant, Op, RecvFlags, Scenario, SendFlags, SockOption, Violation,
+    Wire,
 };
 
+use crate::crowd::Crowd;
+use crate::data::Other;
 use crate::describe;
-use crate::stream::Stream;
+use crate::severance;
+use crate::stream::{self, Stream};
 
 /// How an endpoint was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +24,18 @@ pub(crate) enum Ending {
     CloseUnread,
     /// `SO_LINGER` 0 and `close(2)`: `tcp_disconnect`.
     Abort,
+}
+
+/// Where the next peek begins (`SO_PEEK_OFF`, `socket(7)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PeekOff {
+    /// At the next byte to receive.
+    #[default]
+    Off,
+    /// So many bytes behind it.
+    At(u64),
+    /// Nobody can tell.
+    Unknown,
 }
 
 /// What is known about one endpoint.
@@ -61,9 +79,69 @@ pub(crate) struct Side {
     /// The sizes of its buffers were fixed before the handshake: how much they held until then is known, too.
     pub(crate) sndbuf_fixed: bool,
     pub(crate) rcvbuf_fixed: bool,
+    /// How many descriptors and children hold it, besides the first.
+    pub(crate) more_holders: u32,
+    /// `SO_LINGER` 0: every close is an abort.
+    pub(crate) linger_zero: bool,
+    /// `SO_LINGER` with a time has been set: a close may wait.
+    pub(crate) lingers: bool,
+    pub(crate) peek_off: PeekOff,
+    /// `SO_OOBINLINE` has been switched on at some time.
+    pub(crate) oob_inline: bool,
+    /// `TCP_INQ`
+    pub(crate) hints: bool,
+    pub(crate) zerocopy: bool,
+    /// Sends that owe a completion on the error queue, at most; `POLLERR` shows one, too (`tcp_poll`).
+    pub(crate) zerocopy_sends: u32,
+    pub(crate) completions: u32,
+    pub(crate) keepalive: bool,
+    pub(crate) busy_poll: bool,
+    /// `SO_RCVTIMEO` and `SO_SNDTIMEO` in milliseconds, 0 for none.
+    pub(crate) rcvtimeo: u32,
+    pub(crate) sndtimeo: u32,
+    /// Its sending or receiving side may be shut down by now, it may be closed, it may have sent a reset: an overlapping
+    /// call does so at some moment.
+    pub(crate) may_shut_wr: bool,
+    pub(crate) may_shut_rd: bool,
+    pub(crate) may_close: bool,
+    pub(crate) may_reset: bool,
+    /// What its calls return is not known any more: it was destroyed, disconnected, or an error was put aside for a
+    /// later call. Bytes that it receives are still judged.
+    pub(crate) murky: bool,
+    /// Nobody knows which of two options that were set at once is in force.
+    pub(crate) unclear: bool,
+    /// `connect(AF_UNSPEC)` succeeded.
+    pub(crate) disconnected: bool,
 }
 
 impl Side {
+    /// The same socket with another connection: its options stay. A disconnect switches `SO_PEEK_OFF` off
+    /// (`tcp_disconnect`), and clears the error that it leaves when it connects (`tcp_connect_init`).
+    fn connected_again(&self) -> Side {
+        Side {
+            nonblocking: self.nonblocking,
+            corked: self.corked,
+            lowat: self.lowat,
+            rcvbuf: self.rcvbuf,
+            sndbuf: self.sndbuf,
+            linger_zero: self.linger_zero,
+            lingers: self.lingers,
+            peek_off: PeekOff::Unknown,
+            oob_inline: self.oob_inline,
+            hints: self.hints,
+            zerocopy: self.zerocopy,
+            zerocopy_sends: self.zerocopy_sends,
+            completions: self.completions,
+            keepalive: self.keepalive,
+            busy_poll: self.busy_poll,
+            rcvtimeo: self.rcvtimeo,
+            sndtimeo: self.sndtimeo,
+            murky: self.unclear,
+            unclear: self.unclear,
+            ..Side::default()
+        }
+    }
+
     /// Whether it is still open.
     pub(crate) fn open(&self) -> bool {
         self.ending.is_none()
@@ -75,11 +153,45 @@ impl Side {
 pub(crate) struct Call<'a> {
     pub(crate) index: usize,
     pub(crate) record: &'a Record,
+    /// The records on the same connection that it overlaps in time, ascending.
+    pub(crate) beside: &'a [usize],
+    /// What may have interrupted it.
+    pub(crate) signals: Signals,
 }
+
+/// The signals that were sent to a call's lane about when it was under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Signals {
+    #[default]
+    None,
+    /// All of them restart what they interrupt (`SA_RESTART`).
+    Restarting,
+    /// At least one does not.
+    Interrupting,
+}
+
+/// What was certain when a call began that others overlap.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) sides: [Side; 2],
+    /// By sender: the reader's position, what was known to have arrived, what was acknowledged.
+    pub(crate) at: [u64; 2],
+    pub(crate) known: [u64; 2],
+    pub(crate) acked: [u64; 2],
+}
+
+const ETIMEDOUT: Errno = Errno(110);
 
 /// The model and what it found.
 pub(crate) struct Model<'a> {
+    pub(crate) scenario: &'a Scenario,
     pub(crate) history: &'a History,
+    /// Index into the history's connections.
+    pub(crate) connection: u8,
+    pub(crate) wire: Wire,
+    pub(crate) snapshots: BTreeMap<usize, Snapshot>,
+    /// By receiver: the receives that took bytes while others did, not judged yet, and how many are under way.
+    pub(crate) crowds: [Crowd; 2],
     sides: [Side; 2],
     streams: [Stream; 2],
     pub(crate) violations: Vec<Violation>,
@@ -89,19 +201,20 @@ pub(crate) struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    pub(crate) fn new(scenario: &Scenario, history: &'a History) -> Model<'a> {
-        let stream = |sender: Endpoint| {
-            let lane = scenario
-                .lanes
-                .iter()
-                .position(|lane| lane.endpoint == sender)
-                .and_then(|lane| u8::try_from(lane).ok())
-                .unwrap_or(u8::MAX);
-            let source = scenario::payload::Stream { run: history.run, pair: 0, lane };
-            Stream::new(history.key, source)
-        };
+    /// The model of one connection, before anything has happened on it.
+    ///
+    /// # Panics
+    /// If the history has no such connection.
+    pub(crate) fn new(scenario: &'a Scenario, history: &'a History, connection: u8) -> Model<'a> {
+        let pair = history.connections[usize::from(connection)].pair;
+        let stream = |sender| stream::direction(scenario, history, connection, sender);
         let mut model = Model {
+            scenario,
             history,
+            connection,
+            wire: scenario.wire,
+            snapshots: BTreeMap::new(),
+            crowds: [Crowd::default(), Crowd::default()],
             sides: [Side::default(), Side::default()],
             streams: Endpoint::BOTH.map(stream),
             violations: Vec::new(),
@@ -111,7 +224,7 @@ impl<'a> Model<'a> {
         for endpoint in Endpoint::BOTH {
             model.side_mut(endpoint).lowat = 1;
         }
-        for setup in &scenario.setup {
+        for setup in scenario.setup.iter().filter(|setup| setup.pair == pair) {
             model.set(setup.endpoint, setup.option);
             let side = model.side_mut(setup.endpoint);
             side.sndbuf_fixed |= matches!(setup.option, SockOption::SndBuf(_));
@@ -148,6 +261,10 @@ impl<'a> Model<'a> {
 
     /// An option takes effect.
     pub(crate) fn set(&mut self, endpoint: Endpoint, option: SockOption) {
+        // on a slow wire, or one that loses, probes may stay without an answer in time (tcp_keepalive_timer)
+        if option == SockOption::KeepAlive(true) && self.wire != Wire::default() {
+            self.sides.iter_mut().for_each(|side| side.may_reset = true);
+        }
         let side = self.side_mut(endpoint);
         match option {
             SockOption::Cork(on) => side.corked = on,
@@ -157,13 +274,78 @@ impl<'a> Model<'a> {
             SockOption::SndBuf(bytes) => side.sndbuf = side.sndbuf.max(Some(bytes)),
             SockOption::RcvLowat(bytes) => side.lowat = bytes.max(1),
             SockOption::NoDelay(_) => {}
+            SockOption::OobInline(on) => side.oob_inline |= on,
+            SockOption::KeepAlive(on) => side.keepalive |= on,
+            SockOption::TcpInq(on) => side.hints = on,
+            SockOption::ZeroCopy(on) => side.zerocopy = on,
+            SockOption::PeekOff(bytes) => side.peek_off = PeekOff::At(bytes.into()),
+            SockOption::RcvTimeo(ms) => side.rcvtimeo = ms,
+            SockOption::SndTimeo(ms) => side.sndtimeo = ms,
+            SockOption::BusyPoll(us) => side.busy_poll |= us > 0,
+            SockOption::Linger(seconds) => {
+                side.linger_zero = seconds == 0;
+                side.lingers |= seconds > 0;
+            }
         }
+    }
+
+    /// The connection follows another one of the pair, whose client's socket it may have.
+    pub(crate) fn follow(&mut self, before: &Model<'_>) {
+        let client = before.side(Endpoint::Client);
+        if !client.open() {
+            return;
+        }
+        // a shutdown between disconnect and connect stays in force (inet_shutdown), and who holds it is the executor's
+        let unclear = client.shut_wr || client.shut_rd || client.more_holders > 0;
+        *self.side_mut(Endpoint::Client) = client.connected_again();
+        if unclear {
+            Endpoint::BOTH.into_iter().for_each(|end| severance::give_up(self, end));
+        }
+    }
+
+    /// The connection that is judged.
+    pub(crate) fn its(&self) -> &'a Connection {
+        &self.history.connections[usize::from(self.connection)]
+    }
+
+    /// Bytes that certainly took the ring from that endpoint to its peer.
+    pub(crate) fn ring(&self, sender: Endpoint) -> u64 {
+        self.history.ring(self.connection, sender)
+    }
+
+    /// Where bytes that an endpoint receives may come from, besides its peer's stream.
+    pub(crate) fn strangers(&self, receiver: Endpoint) -> Other<'a> {
+        let own = self.outgoing(receiver);
+        Other {
+            scenario: self.scenario,
+            history: self.history,
+            sender: receiver.peer(),
+            stream: own.source,
+            accepted: own.accepted,
+        }
+    }
+
+    /// Notes what is certain when a call begins.
+    pub(crate) fn snap(&mut self, index: usize) {
+        let of = |what: fn(&Stream) -> u64| [what(&self.streams[0]), what(&self.streams[1])];
+        let snapshot = Snapshot {
+            sides: self.sides.clone(),
+            at: of(|s| s.at),
+            known: of(|s| s.known),
+            acked: of(|s| s.acked),
+        };
+        self.snapshots.insert(index, snapshot);
+    }
+
+    /// Whether the end of the sending side may have been sent.
+    pub(crate) fn end_possible(&self, sender: Endpoint) -> bool {
+        let side = self.side(sender);
+        side.shut_wr || side.may_shut_wr || side.may_close || side.ending == Some(Ending::Close)
     }
 
     /// Whether the peer may have sent a FIN, so that EOF is possible at all.
     pub(crate) fn fin_possible(&self, endpoint: Endpoint) -> bool {
-        let peer = self.side(endpoint.peer());
-        peer.shut_wr || peer.ending == Some(Ending::Close)
+        self.end_possible(endpoint.peer())
     }
 
     /// Notes who may have got a reset by now. Once possible, it stays so.
@@ -178,12 +360,15 @@ impl<'a> Model<'a> {
             let unread = self.outgoing(endpoint).unread() > 0 || self.outgoing(endpoint).lost_track;
             let incoming =
                 self.incoming(endpoint).unread() > 0 || self.incoming(endpoint).lost_track;
+            let own_ended = own.shut_wr || own.may_shut_wr;
+            let peer_ended = peer.shut_wr || peer.may_shut_wr;
             let from_peer = match peer.ending {
+                _ if peer.may_reset => true,
                 Some(Ending::Abort | Ending::CloseUnread) => true,
-                Some(Ending::Close) => unread || own.shut_wr,
-                None => peer.shut_rd && peer.shut_wr && unread,
+                Some(Ending::Close) => unread || own_ended,
+                None => (peer.shut_rd || peer.may_shut_rd) && peer_ended && unread,
             };
-            let by_itself = own.shut_rd && own.shut_wr && incoming;
+            let by_itself = (own.shut_rd || own.may_shut_rd) && own_ended && incoming;
             if from_peer || by_itself {
                 self.side_mut(endpoint).exposed = true;
             }
@@ -234,6 +419,12 @@ impl<'a> Model<'a> {
     /// Whether the call must not sleep.
     pub(crate) fn nonblocking(&self, record: &Record) -> bool {
         let flagged = match record.op {
+            // only O_NONBLOCK of the socket counts (tcp_splice_read, splice_to_socket)
+            Op::Send { by: By::Splice | By::File, .. } | Op::Recv { by: By::Splice, .. } => false,
+            Op::Wait { timeout_ms, .. } => return timeout_ms == 0,
+            // SO_LINGER may make it wait
+            Op::Close | Op::Abort => return !self.side(record.endpoint).lingers,
+            Op::Pause(_) | Op::Connect | Op::Destroy | Op::Signal { .. } => return false,
             Op::Send { flags, .. } => flags.contains(SendFlags::DONTWAIT),
             Op::Recv { flags, .. } => flags.intersects(RecvFlags::DONTWAIT | RecvFlags::OOB),
             _ => true,
@@ -241,15 +432,15 @@ impl<'a> Model<'a> {
         flagged || self.side(record.endpoint).nonblocking
     }
 
-    /// Whether both sides may be a pair, for evidence.
-    pub(crate) fn pairing(&self) -> &Pairing {
-        &self.history.pairing
-    }
-
     /// A call gave the asynchronous error. Errors other than the two of `tcp_reset` are not allowed.
     pub(crate) fn error_reported(&mut self, call: Call<'_>, errno: Errno, otherwise: Invariant) {
         let endpoint = call.record.endpoint;
         let side = self.side(endpoint);
+        // unanswered probes or segments (tcp_keepalive_timer, tcp_write_err)
+        if errno == ETIMEDOUT && (side.keepalive || self.wire.loss_permille > 0) {
+            self.side_mut(endpoint).murky = true;
+            return;
+        }
         if errno != Errno::ECONNRESET && errno != Errno::EPIPE {
             self.blame(call, otherwise, "unexpected-errno", "TCP never gives this error here");
         } else if side.reported {
@@ -278,7 +469,7 @@ impl<'a> Model<'a> {
         match (&record.op, &record.outcome) {
             (_, Outcome::Errno(_) | Outcome::Stuck | Outcome::Closed) => false,
             (Op::Recv { .. }, outcome) => !matches!(outcome, Outcome::Received { .. }),
-            (Op::Poll, outcome) => !matches!(outcome, Outcome::Ready(_)),
+            (Op::Poll | Op::Wait { .. }, outcome) => !matches!(outcome, Outcome::Ready(_)),
             (_, outcome) => !matches!(outcome, Outcome::Value(_)),
         }
     }

@@ -58,7 +58,9 @@ fn ended(model: &mut Model<'_>, call: Call<'_>, bits: Ready) {
 fn errors(model: &mut Model<'_>, call: Call<'_>, bits: Ready) {
     let side = model.side(call.record.endpoint).clone();
     if bits.contains(Ready::ERR) {
-        if side.reported {
+        if side.zerocopy_sends > 0 {
+            // a completion on the error queue shows as POLLERR, too
+        } else if side.reported {
             let because = "an earlier call has returned the error, which clears it";
             model.blame(call, Invariant::ResetOnce, "err-after-report", because);
         } else if !side.exposed {
@@ -114,7 +116,7 @@ fn input(model: &mut Model<'_>, call: Call<'_>, bits: Ready) {
     if bits.contains(Ready::PRI) && stream.urgent.is_empty() {
         let because = "no urgent byte was ever sent";
         model.blame(call, Invariant::Oob, "pri-without-urgent", because);
-    } else if !bits.contains(Ready::PRI) && stream.urgent_waits() {
+    } else if !bits.contains(Ready::PRI) && stream.urgent_waits() && !side.oob_inline {
         let because = "an urgent byte has arrived and was not received yet";
         model.blame(call, Invariant::Oob, "no-pri-with-urgent", because);
     } else if bits.contains(Ready::IN) != bits.contains(Ready::RDNORM) {
@@ -153,7 +155,7 @@ fn roomy(model: &Model<'_>, endpoint: Endpoint) -> bool {
 }
 
 /// What a poll tells about the state.
-fn learn(model: &mut Model<'_>, endpoint: Endpoint, bits: Ready) {
+pub(crate) fn learn(model: &mut Model<'_>, endpoint: Endpoint, bits: Ready) {
     let fin_possible = model.fin_possible(endpoint);
     let side = model.side(endpoint).clone();
     let hung_up = bits.contains(Ready::HUP);
@@ -171,8 +173,9 @@ fn learn(model: &mut Model<'_>, endpoint: Endpoint, bits: Ready) {
     let state = model.side_mut(endpoint);
     state.fin_known |= ended && !side.shut_rd;
     if side.exposed {
-        state.dead |= bits.contains(Ready::ERR) || hung_up && !ended_by_fin;
-        state.error_pending = bits.contains(Ready::ERR);
+        let error = bits.contains(Ready::ERR) && side.zerocopy_sends == 0;
+        state.dead |= error || hung_up && !ended_by_fin;
+        state.error_pending = error;
     }
     state.writable = bits.contains(Ready::OUT);
 }

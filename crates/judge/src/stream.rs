@@ -7,8 +7,11 @@
 
 use std::ops::Range;
 
-use scenario::Invariant;
+use scenario::history::Outcome;
 use scenario::payload::{self, Key};
+use scenario::{Endpoint, History, Invariant, Op, Scenario};
+
+use crate::braid::Braid;
 
 /// Why bytes are known to be deliverable. It decides which rule a contradiction counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +74,12 @@ pub(crate) enum Recent {
 pub(crate) struct Stream {
     pub(crate) key: Key,
     pub(crate) source: payload::Stream,
+    /// The payload of several senders, which take turns in it.
+    pub(crate) braid: Option<Braid>,
     /// Bytes that sends returned as accepted.
     pub(crate) accepted: u64,
+    /// How many of them belong to sends that are still under way, and may not be there yet.
+    pub(crate) unsure: u64,
     /// Sends that accepted something.
     pub(crate) sends: u32,
     /// Positions of urgent bytes, ascending. Each may be missing from the ordinary stream.
@@ -111,7 +118,9 @@ impl Stream {
         Stream {
             key,
             source,
+            braid: None,
             accepted: 0,
+            unsure: 0,
             sends: 0,
             urgent: Vec::new(),
             fuzzy: false,
@@ -221,7 +230,7 @@ impl Stream {
     /// Learns from the sender's `SIOCOUTQ`. A FIN counts as one byte in it (`tcp_send_fin`), so the number
     /// of unacknowledged bytes is `outq` or one less; the difference is given away.
     pub(crate) fn unacknowledged(&mut self, outq: u32) {
-        let acked = self.accepted.saturating_sub(u64::from(outq));
+        let acked = (self.accepted - self.unsure).saturating_sub(u64::from(outq));
         self.acked = self.acked.max(acked);
         self.arrived(acked, Proof::Acknowledged);
     }
@@ -277,4 +286,34 @@ impl Stream {
         }
         Some(gap)
     }
+}
+
+/// The empty stream of one direction: of one lane's payload, or of that of several.
+pub(crate) fn direction(
+    scenario: &Scenario,
+    history: &History,
+    connection: u8,
+    sender: Endpoint,
+) -> Stream {
+    let pair = history.connections[usize::from(connection)].pair;
+    let source = |lane| payload::Stream { run: history.run, pair: connection, lane };
+    let mut lanes: Vec<u8> = history
+        .records
+        .iter()
+        .filter(|r| r.connection == connection && r.endpoint == sender)
+        .filter(|r| matches!((&r.op, &r.outcome), (Op::Send { .. }, Outcome::Value(1..))))
+        .filter_map(|r| r.lane)
+        .collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    let first = || {
+        let own = |lane: &scenario::Lane| lane.endpoint == sender && lane.pair == pair;
+        let lane = scenario.lanes.iter().position(own);
+        lane.and_then(|lane| u8::try_from(lane).ok()).unwrap_or(u8::MAX)
+    };
+    let mut stream = Stream::new(history.key, source(*lanes.first().unwrap_or(&first())));
+    if lanes.len() > 1 {
+        stream.braid = Some(Braid::new(history.key, lanes.into_iter().map(source)));
+    }
+    stream
 }

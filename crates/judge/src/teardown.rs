@@ -6,11 +6,12 @@
 
 use scenario::history::{Errno, Outcome};
 use scenario::verdict::Doubt;
-use scenario::{Endpoint, How, Invariant};
+use scenario::{By, Endpoint, How, Invariant, Wire};
 
+use crate::braid::Braid;
 use crate::calls::recv::Ask;
 use crate::calls::send;
-use crate::model::{Call, Ending, Model};
+use crate::model::{Call, Ending, Model, PeekOff};
 use crate::stream::Proof;
 
 /// The rule that speaks about this endpoint's EOF: how the peer ended its sending side.
@@ -41,7 +42,10 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint).clone();
     let stream = model.incoming(endpoint);
-    if stream.lost_track {
+    // with an urgent byte in front splice(2) gives up (tcp_splice_read); a peek may look beyond the end
+    let unclear = ask.by == By::Splice && !stream.urgent.is_empty()
+        || ask.peeks() && side.peek_off != PeekOff::Off;
+    if stream.lost_track || unclear {
         return;
     }
     let before = model.complaints;
@@ -85,7 +89,6 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 pub(crate) fn shutdown(model: &mut Model<'_>, call: Call<'_>, how: How) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint).clone();
-    let done = matches!(call.record.outcome, Outcome::Value(_));
     if let Outcome::Errno(errno) = call.record.outcome {
         let over = side.exposed || side.shut_wr && model.fin_possible(endpoint);
         if errno != Errno::ENOTCONN || !over {
@@ -93,7 +96,13 @@ pub(crate) fn shutdown(model: &mut Model<'_>, call: Call<'_>, how: How) {
             model.blame(call, rule, "shutdown-fails", "the connection is not over");
         }
     }
-    let side = model.side_mut(endpoint);
+    half_ends(model, call, how);
+}
+
+/// What a `shutdown(2)` leaves behind, whatever it returns.
+pub(crate) fn half_ends(model: &mut Model<'_>, call: Call<'_>, how: How) {
+    let done = matches!(call.record.outcome, Outcome::Value(_));
+    let side = model.side_mut(call.record.endpoint);
     side.shut_rd |= matches!(how, How::Rd | How::Rdwr);
     if matches!(how, How::Wr | How::Rdwr) {
         side.shut_wr = true;
@@ -110,6 +119,7 @@ pub(crate) fn close(model: &mut Model<'_>, call: Call<'_>, abort: bool) {
         let invariant = if abort { Invariant::Reset } else { Invariant::CloseEof };
         model.blame(call, invariant, "close-fails", "close succeeds");
     }
+    let Some(abort) = let_go(model, endpoint, abort) else { return };
     let own = model.side(endpoint).clone();
     let unread = model.incoming(endpoint).deliverable() > 0 || unread_off_tcp(model, endpoint);
     let ending = if unread && !own.exposed {
@@ -120,6 +130,11 @@ pub(crate) fn close(model: &mut Model<'_>, call: Call<'_>, abort: bool) {
         Ending::Close
     };
     let peer = endpoint.peer();
+    // a socket that was destroyed or disconnected is over already
+    if own.murky {
+        model.side_mut(endpoint).ending = Some(Ending::Close);
+        return;
+    }
     // a socket that may have been reset sends nothing more; one that has sent its FIN lets the peer see EOF
     let certain = !own.shut_wr && !own.exposed && !model.side(peer).exposed;
     // with the peer's FIN in and nothing but it, a close answers with a FIN; both FINs end without reset
@@ -138,14 +153,26 @@ pub(crate) fn close(model: &mut Model<'_>, call: Call<'_>, abort: bool) {
     stream.before_close = Some(stream.accepted);
 }
 
+/// One holder of a socket lets it go, which closes it only if it is the last (`dup(2)`, `fork(2)`). Gives whether that is
+/// an abort, for which `SO_LINGER` 0 is enough, whoever set it.
+pub(crate) fn let_go(model: &mut Model<'_>, endpoint: Endpoint, abort: bool) -> Option<bool> {
+    let side = model.side_mut(endpoint);
+    side.linger_zero |= abort;
+    if side.more_holders > 0 {
+        side.more_holders -= 1;
+        return None;
+    }
+    Some(side.linger_zero)
+}
+
 /// Whether bytes that TCP never took are certainly unread: of what the peer sent so, more than was received and
 /// than was accepted later. Plain TCP takes every byte.
 fn unread_off_tcp(model: &Model<'_>, endpoint: Endpoint) -> bool {
     let peer = endpoint.peer();
     let stream = model.incoming(endpoint);
-    let accepted = model.history.traffic[peer.index()].accepted;
+    let accepted = model.its().traffic[peer.index()].accepted;
     let later = accepted.saturating_sub(stream.accepted);
-    !stream.broken && !stream.lost_track && model.history.ring(peer) > stream.furthest() + later
+    !stream.broken && !stream.lost_track && model.ring(peer) > stream.furthest() + later
 }
 
 /// `close-rst`: a later `SIOCOUTQ` may show that bytes were queued at a peer that closed, because a closed
@@ -194,9 +221,13 @@ pub(crate) fn pending(model: &mut Model<'_>, call: Call<'_>) {
     let stream = model.incoming(endpoint);
     let waited =
         waited_ns(model, call) / 1_000_000 >= u64::from(model.history.bounds.drain_ms) * 4 / 5;
-    let quiet = model.outgoing(endpoint).accepted == model.outgoing(endpoint).acked;
+    let lossy = model.wire.loss_permille > 0;
+    // a window probe and its backoff then take as long as the bound
+    let slow = model.wire.delay_us > 50_000;
+    let quiet = model.outgoing(endpoint).accepted == model.outgoing(endpoint).acked
+        && model.wire == Wire::default();
     if let Some(ending) = side.reset_due {
-        if waited || quiet {
+        if (waited || quiet) && !lossy {
             let because = "the peer reset the connection, which gives ECONNRESET";
             model.blame(call, reset_rule(ending), "never-arrives", because);
         } else {
@@ -210,9 +241,10 @@ pub(crate) fn pending(model: &mut Model<'_>, call: Call<'_>) {
         return;
     }
     // plain TCP may be slow, and what it still has says nothing; bytes that it never took do not wait for it
-    let off_tcp = model.history.ring(endpoint.peer()) > 0;
+    let off_tcp = model.ring(endpoint.peer()) > 0;
     let in_tcp = call.record.peer_outq.is_some_and(|outq| u64::from(outq) >= rest.max(1));
-    if peer.open() && (!off_tcp || in_tcp) || side.exposed || !waited {
+    let unclear = side.exposed || peer.murky || lossy || slow;
+    if peer.open() && (!off_tcp || in_tcp) || unclear || !waited {
         model.doubt(Doubt::DrainBound);
     } else if rest > 0 {
         let because = format!(
@@ -257,9 +289,12 @@ pub(crate) fn peer_outq(model: &mut Model<'_>, endpoint: Endpoint, outq: u32) {
 /// `order`, `loss`: bytes that were passed over and never came are lost.
 pub(crate) fn conclude(model: &mut Model<'_>) {
     for sender in Endpoint::BOTH {
-        let stream = model.outgoing(sender);
+        let stream = model.outgoing(sender).clone();
         if stream.used_fuzz {
             model.doubt(Doubt::UrgentPointerRange);
+        }
+        if let Some((what, record)) = stream.braid.as_ref().and_then(Braid::missing) {
+            model.report(Invariant::ConcurrentSend, "lost", Some(record), what);
         }
         for gap in model.outgoing(sender).gaps.clone() {
             let (invariant, diagnosis) = gap.verdict.unwrap_or((Invariant::Loss, "skipped"));

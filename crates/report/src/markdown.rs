@@ -82,7 +82,7 @@ pub fn markdown(artifacts: &Artifacts, finding: &Finding, context: &Context) -> 
 
 #[cfg(test)]
 mod tests {
-    use scenario::history::{At, Bounds, Errno, Outcome, Pairing, Record, Traffic};
+    use scenario::history::{At, Bounds, Connection, Errno, Outcome, Pairing, Record, Traffic};
     use scenario::payload::{Key, Run, Stream};
     use scenario::{Endpoint, History, Op, Violation};
 
@@ -92,12 +92,15 @@ mod tests {
     fn record(step: u32, endpoint: Endpoint, op: Op, outcome: Outcome) -> Record {
         Record {
             at: At::Step(step),
+            lane: Some(u8::from(endpoint == Endpoint::Server)),
+            connection: 0,
             endpoint,
             op,
             call_ns: u64::from(step) * 50_000,
             return_ns: u64::from(step) * 50_000 + 20_000,
             peer_outq: (endpoint == Endpoint::Server).then_some(0),
             outcome,
+            cpu_ns: 0,
             touched: 0,
             sigpipe: false,
         }
@@ -114,14 +117,22 @@ mod tests {
         let history = History {
             key: Key::from_seed(1),
             run: 3,
-            pairing: Pairing::NotAsked,
+            connections: vec![Connection {
+                pair: 0,
+                pairing: Pairing::NotAsked,
+                traffic: [Traffic::default(); 2],
+            }],
             bounds: Bounds::default(),
             records: vec![
                 record(0, Endpoint::Client, ops[0], Outcome::Value(10)),
                 record(1, Endpoint::Server, ops[1], Outcome::Errno(Errno::EAGAIN)),
-                record(2, Endpoint::Server, ops[2], Outcome::Received { count: 4, data }),
+                record(
+                    2,
+                    Endpoint::Server,
+                    ops[2],
+                    Outcome::Received { count: 4, data, left: None },
+                ),
             ],
-            traffic: [Traffic::default(); 2],
             ring_counter: None,
         };
         let violation = Violation {

@@ -28,8 +28,19 @@ pub struct Summary {
     pub inconclusive: u64,
     /// `inconclusive` by reason.
     pub doubts: std::collections::BTreeMap<String, u64>,
-    /// Scenarios whose endpoints were paired.
+    /// Scenarios with a pair that was paired.
     pub paired: u64,
+    /// Scenarios whose ops overlap.
+    pub overlapping: u64,
+    /// Scenarios with more than one pair.
+    pub several_pairs: u64,
+    /// Scenarios over a wire between two network namespaces.
+    pub over_a_wire: u64,
+    /// Ops of the scenarios that were judged.
+    pub ops: u64,
+    /// Of these, the share that ran as meant, 0.0..=1.0: that did not bounce off a socket which was closed, or not in
+    /// the state for it.
+    pub ops_as_meant: f64,
     /// Seconds from the first scenario to the last, without boot, shrinking and replays.
     pub elapsed_s: f64,
     /// `scenarios / elapsed_s`.

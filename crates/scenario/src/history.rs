@@ -98,12 +98,15 @@ pub enum Outcome {
         count: u32,
         /// What stood in the first `count` bytes of the buffer. With `MSG_TRUNC`, empty.
         data: Vec<Run>,
+        /// What `TCP_INQ` said is left, in bytes; `None` where it said nothing.
+        left: Option<u32>,
     },
     /// `poll(2)` reported these.
     Ready(Ready),
     /// It failed.
     Errno(Errno),
-    /// It had not returned within the bound (see [`Bounds::call_ms`]) and was interrupted by a signal.
+    /// It had not returned within the bound (see [`Bounds::call_ms`]), or when the last step was over and the finale
+    /// was to begin, and was interrupted by a signal.
     Stuck,
     /// The endpoint was closed before, so nothing was called.
     Closed,
@@ -114,6 +117,10 @@ pub enum Outcome {
 pub struct Record {
     /// Why it was issued.
     pub at: At,
+    /// The lane that issued it: index into [`crate::Scenario::lanes`]. `None` in the finale.
+    pub lane: Option<u8>,
+    /// The connection it was on: index into [`History::connections`].
+    pub connection: u8,
     /// The socket it was on.
     pub endpoint: Endpoint,
     /// What was asked. For a step this is the step's op.
@@ -123,10 +130,13 @@ pub struct Record {
     /// The same just after it.
     pub return_ns: u64,
     /// `SIOCOUTQ` of the *other* endpoint just before the call: bytes that it sent and that were not yet
-    /// acknowledged. `None` where that endpoint was closed or what the op does does not depend on them.
+    /// acknowledged. `None` where that endpoint was closed, where what the op does does not depend on them, and where
+    /// another call was under way.
     pub peer_outq: Option<u32>,
     /// What came back.
     pub outcome: Outcome,
+    /// How long the call kept a processor busy, in nanoseconds; 0 where nobody measured: on calls that may not sleep.
+    pub cpu_ns: u64,
     /// How many bytes of the buffer, counted to the last changed one, the call wrote to. Receives only. A lower
     /// bound: a byte that equals what the buffer was filled with before does not count as changed.
     pub touched: u32,
@@ -148,6 +158,8 @@ pub enum Pairing {
         results: [Option<i32>; 2],
         /// What `bpf_sock_hash_update` returned to each endpoint's program; `None` where it did not run.
         updates: [Option<i32>; 2],
+        /// What the kfunc returned to each endpoint's additional call, which [`crate::Attempt`] asks for.
+        further: [Option<i32>; 2],
     },
 }
 
@@ -176,6 +188,17 @@ impl Traffic {
     pub fn off_tcp(&self) -> u64 {
         self.tcp.map_or(0, |tcp| self.accepted.saturating_sub(tcp))
     }
+}
+
+/// One connection of a pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The pair that it belongs to.
+    pub pair: u8,
+    /// Whether the endpoints were paired.
+    pub pairing: Pairing,
+    /// Bytes by path, by the sending [`Endpoint::index`].
+    pub traffic: [Traffic; 2],
 }
 
 /// Time limits that the executor ran under, scaled with the machine's speed.
@@ -217,14 +240,12 @@ pub struct History {
     /// Which run of the boot this was (wraps): the part of [`crate::payload::Stream`] that tells
     /// connections apart.
     pub run: u16,
-    /// Whether the endpoints were paired.
-    pub pairing: Pairing,
+    /// All connections, in the order in which they were made: first one for each pair, then those of [`Op::Connect`].
+    pub connections: Vec<Connection>,
     /// The limits that were in force.
     pub bounds: Bounds,
     /// All calls, in the order in which they were issued.
     pub records: Vec<Record>,
-    /// Bytes by path, by the sending [`Endpoint::index`].
-    pub traffic: [Traffic; 2],
     /// Bytes that took the ring in either direction, by a counter of the target's; `None` where it has none. A target
     /// whose `TCP_INFO` counts the ring's bytes, too, has to have one.
     pub ring_counter: Option<u64>,
@@ -232,25 +253,43 @@ pub struct History {
 
 impl History {
     /// Bytes that certainly took the ring from that endpoint to its peer.
+    ///
+    /// # Panics
+    /// If there is no such connection.
     #[must_use]
-    pub fn ring(&self, sender: Endpoint) -> u64 {
+    pub fn ring(&self, connection: u8, sender: Endpoint) -> u64 {
+        let own = &self.connections[usize::from(connection)].traffic[sender.index()];
         match self.ring_counter {
-            None => self.traffic[sender.index()].off_tcp(),
-            // what the other direction cannot have carried
-            Some(both) => both.saturating_sub(self.traffic[sender.peer().index()].accepted),
+            None => own.off_tcp(),
+            // what the other directions cannot have carried
+            Some(all) => all.saturating_sub(self.accepted() - own.accepted),
         }
     }
 
-    /// Bytes that were accepted in either direction, and how many of them took the ring.
+    /// Bytes that were accepted in all directions, and how many of them took the ring.
     #[must_use]
     pub fn accepted_and_ring(&self) -> (u64, u64) {
-        let accepted = self.traffic.iter().map(|traffic| traffic.accepted).sum();
-        let ring = match (self.pairing, self.ring_counter) {
-            (Pairing::NotAsked, _) => 0,
-            (_, Some(both)) => both.min(accepted),
-            (_, None) => self.traffic.iter().map(Traffic::off_tcp).sum(),
+        let accepted = self.accepted();
+        let asked = |connection: &&Connection| connection.pairing != Pairing::NotAsked;
+        let ring = match self.ring_counter {
+            Some(all) if self.connections.iter().any(|c| asked(&c)) => all.min(accepted),
+            Some(_) => 0,
+            None => {
+                let paired = self.connections.iter().filter(asked);
+                paired.flat_map(|c| &c.traffic).map(Traffic::off_tcp).sum()
+            }
         };
         (accepted, ring)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.connections.iter().flat_map(|c| &c.traffic).map(|traffic| traffic.accepted).sum()
+    }
+
+    /// Whether one of its connections is a pair.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        self.connections.iter().any(|connection| connection.pairing.is_paired())
     }
 }
 
@@ -262,10 +301,13 @@ mod tests {
         History {
             key: Key::from_seed(1),
             run: 0,
-            pairing: Pairing::Unknown,
+            connections: vec![Connection {
+                pair: 0,
+                pairing: Pairing::Unknown,
+                traffic: traffic.map(|(accepted, tcp)| Traffic { accepted, tcp: Some(tcp) }),
+            }],
             bounds: Bounds::default(),
             records: Vec::new(),
-            traffic: traffic.map(|(accepted, tcp)| Traffic { accepted, tcp: Some(tcp) }),
             ring_counter,
         }
     }
@@ -273,19 +315,25 @@ mod tests {
     #[test_log::test]
     fn without_a_counter_the_ring_carried_what_tcp_does_not_know() {
         let history = history([(100, 30), (50, 50)], None);
-        assert_eq!(Endpoint::BOTH.map(|sender| history.ring(sender)), [70, 0]);
+        assert_eq!(Endpoint::BOTH.map(|sender| history.ring(0, sender)), [70, 0]);
         assert_eq!(history.accepted_and_ring(), (150, 70));
-        let plain = History { pairing: Pairing::NotAsked, ..history };
+        let mut plain = history;
+        plain.connections[0].pairing = Pairing::NotAsked;
         assert_eq!(plain.accepted_and_ring(), (150, 0));
     }
 
     #[test_log::test]
     fn a_counter_of_both_directions_is_sure_of_one_as_far_as_the_other_cannot_explain_it() {
         let two = history([(100, 100), (50, 50)], Some(70));
-        assert_eq!(Endpoint::BOTH.map(|sender| two.ring(sender)), [20, 0]);
+        assert_eq!(Endpoint::BOTH.map(|sender| two.ring(0, sender)), [20, 0]);
         assert_eq!(two.accepted_and_ring(), (150, 70));
         let one = history([(100, 100), (0, 0)], Some(70));
-        assert_eq!(Endpoint::BOTH.map(|sender| one.ring(sender)), [70, 0]);
+        assert_eq!(Endpoint::BOTH.map(|sender| one.ring(0, sender)), [70, 0]);
+        // another connection may have carried some of it
+        let mut other = history([(100, 100), (0, 0)], Some(70));
+        other.connections.extend(history([(30, 30), (0, 0)], None).connections);
+        assert_eq!([other.ring(0, Endpoint::Client), other.ring(1, Endpoint::Client)], [40, 0]);
+        assert_eq!(other.accepted_and_ring(), (130, 70));
         // a counter that exaggerates
         assert_eq!(history([(10, 10), (0, 0)], Some(70)).accepted_and_ring(), (10, 10));
     }

@@ -16,7 +16,9 @@ pub mod payload;
 pub mod text;
 pub mod verdict;
 
-pub use case::{Endpoint, Expect, Family, Lane, Scenario, Setup, Step, Topology};
+pub use case::{
+    Attempt, Endpoint, Expect, Family, Lane, Scenario, Setup, Step, Topology, When, Wire,
+};
 pub use history::History;
-pub use op::{Buffer, How, Op, Ready, RecvFlags, SendFlags, SockOption};
+pub use op::{Buffer, By, How, Op, Ready, RecvFlags, SendFlags, SockOption, Waiter};
 pub use verdict::{Invariant, Verdict, Violation};

@@ -148,30 +148,48 @@ pub fn matching(key: Key, stream: Stream, offset: u64, buffer: &[u8]) -> usize {
 
 /// Tells where the bytes of `buffer` come from.
 ///
-/// `expected` is where they most likely continue; a wrong guess costs time, not truth. `plausible` says
-/// whether a stream and offset could exist at all: any 64 bits decode to *something*.
+/// `expected` is where they most likely continue, one place for each stream, the likeliest first; a wrong guess costs
+/// time, not truth. `plausible` says whether a stream and offset could exist at all: any 64 bits decode to
+/// *something*.
 pub fn decode(
     key: Key,
     buffer: &[u8],
-    expected: Option<(Stream, u64)>,
+    expected: &[(Stream, u64)],
     plausible: impl Fn(Stream, u64) -> bool,
 ) -> Vec<Run> {
     let mut runs = Vec::new();
-    let mut next = expected;
+    let mut places = expected.to_vec();
     let mut rest = buffer;
     while !rest.is_empty() {
-        let (source, len) = match next.take().map(|at| (at, matching(key, at.0, at.1, rest))) {
-            Some((at, len)) if len > 0 => (Some(at), len),
-            _ => locate(key, rest, &plausible),
+        let (source, len) = match continued(key, &places, rest) {
+            Some((at, len)) => (Some(at), len),
+            None => locate(key, rest, &plausible),
         };
         let (piece, after) = rest.split_at(len);
         push(&mut runs, source, piece);
         if let Some((stream, offset)) = source {
-            next = Some((stream, offset + len as u64));
+            places.retain(|(known, _)| *known != stream);
+            places.insert(0, (stream, offset + len as u64));
         }
         rest = after;
     }
     runs
+}
+
+/// Which of the places goes on with the most bytes of `buffer`, and with how many. The first one need not be the best,
+/// only good for a whole word: fewer bytes may agree by chance.
+fn continued(key: Key, places: &[(Stream, u64)], buffer: &[u8]) -> Option<((Stream, u64), usize)> {
+    let mut best = None;
+    for &(stream, offset) in places {
+        let len = matching(key, stream, offset, buffer);
+        if len as u64 >= WORD {
+            return Some(((stream, offset), len));
+        }
+        if len > best.map_or(0, |(_, most)| most) {
+            best = Some(((stream, offset), len));
+        }
+    }
+    best
 }
 
 /// Finds the first word of `buffer` that decodes. Gives the source of a prefix, or the length of a prefix
@@ -272,7 +290,7 @@ mod tests {
 
         #[test]
         fn fifteen_bytes_from_anywhere_decode_without_a_hint(offset in 0u64..1_000_000, len in 15usize..300) {
-            let runs = decode(key(), &bytes(STREAM, offset, len), None, sane);
+            let runs = decode(key(), &bytes(STREAM, offset, len), &[], sane);
             #[allow(clippy::cast_possible_truncation)]
             let len = len as u32;
             prop_assert_eq!(runs, vec![Run::Coded { stream: STREAM, offset, len }]);
@@ -289,7 +307,7 @@ mod tests {
         let mut buffer = bytes(STREAM, 0, 100);
         buffer.extend(bytes(STREAM, 164, 36));
         assert_eq!(
-            decode(key(), &buffer, Some((STREAM, 0)), sane),
+            decode(key(), &buffer, &[(STREAM, 0)], sane),
             vec![
                 Run::Coded { stream: STREAM, offset: 0, len: 100 },
                 Run::Coded { stream: STREAM, offset: 164, len: 36 },
@@ -301,22 +319,22 @@ mod tests {
     fn another_connections_bytes_are_told_apart() {
         let earlier = Stream { run: 6, ..STREAM };
         assert_eq!(
-            decode(key(), &bytes(earlier, 8, 40), Some((STREAM, 0)), sane),
+            decode(key(), &bytes(earlier, 8, 40), &[(STREAM, 0)], sane),
             vec![Run::Coded { stream: earlier, offset: 8, len: 40 }]
         );
     }
 
     #[test_log::test]
     fn what_decodes_to_nothing_stays_raw() {
-        assert_eq!(decode(key(), &[0; 40], Some((STREAM, 0)), sane), vec![Run::Raw(vec![0; 40])]);
-        assert_eq!(decode(key(), &[], None, sane), vec![]);
+        assert_eq!(decode(key(), &[0; 40], &[(STREAM, 0)], sane), vec![Run::Raw(vec![0; 40])]);
+        assert_eq!(decode(key(), &[], &[], sane), vec![]);
     }
 
     #[test_log::test]
     fn a_corrupt_byte_is_isolated() {
         let mut buffer = bytes(STREAM, 0, 64);
         buffer[20] ^= 0xff;
-        let runs = decode(key(), &buffer, Some((STREAM, 0)), sane);
+        let runs = decode(key(), &buffer, &[(STREAM, 0)], sane);
         assert_eq!(runs[0], Run::Coded { stream: STREAM, offset: 0, len: 20 });
         assert_eq!(runs[1].len(), 1, "{runs:?}");
         assert_eq!(runs[2], Run::Coded { stream: STREAM, offset: 21, len: 43 });

@@ -105,6 +105,8 @@ pub enum Doubt {
     UrgentPointerRange,
     /// Bytes were still unacknowledged when the finale's bound ran out.
     DrainBound,
+    /// A lane used a socket while another lane was connecting it anew, so that nobody knows which connection it used.
+    RacedReconnect,
     /// An earlier violation left no model to judge the rest by.
     AfterViolation,
 }

@@ -192,7 +192,7 @@ impl Bout {
 
 /// Whether the second connection is a pair, as far as the program can tell.
 fn engaged(contenders: &Contenders) -> Result<(), Failure> {
-    let scenario::history::Pairing::Asked { results, updates } = contenders.pairing else {
+    let scenario::history::Pairing::Asked { results, updates, .. } = contenders.pairing else {
         return Ok(());
     };
     if contenders.pairing.is_paired() {
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     fn contenders(results: [Option<i32>; 2]) -> Contenders {
-        let pairing = Pairing::Asked { results, updates: [Some(0); 2] };
+        let pairing = Pairing::Asked { results, updates: [Some(0); 2], further: [None; 2] };
         Contenders { pairing, busy_poll: None }
     }
 

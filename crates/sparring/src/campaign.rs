@@ -6,15 +6,18 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use generate::Scope;
 use report::{Context, FindingKey, Summary};
 use scenario::payload::Key;
 use scenario::{Invariant, Verdict};
 use vm::wire::Pairing;
 
+use crate::confirm::{Effort, Watch, hasten};
 use crate::exit::{Failure, Outcome};
+use crate::guest;
 use crate::journal::Journal;
 use crate::progress::Bar;
-use crate::replay::{Effort, Replay};
+use crate::replay::Replay;
 use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -30,12 +33,16 @@ pub struct Campaign {
     pub target: Target,
     /// Same seed, same scenarios.
     pub seed: u64,
+    /// What they are restricted to.
+    pub scope: Scope,
     /// Where the time ends.
     pub time: Option<Duration>,
     /// Where the numbers end.
     pub scenarios: Option<u64>,
     /// Machines at the same time.
     pub jobs: usize,
+    /// Processors of each machine; where nothing is said, see [`Campaign::vcpus_of`].
+    pub vcpus: Option<u32>,
     /// Directory of the findings.
     pub out: PathBuf,
     /// Whether the first finding ends it.
@@ -133,6 +140,13 @@ impl Campaign {
         }
     }
 
+    /// The first, third, ... machine has two processors, so that lanes race, where the host has them. The others have
+    /// one, with which a scenario without overlap is as fast, and one with overlap is scheduled in other ways.
+    fn vcpus_of(&self, vm: usize) -> u32 {
+        let by_turns = if vm.is_multiple_of(2) { guest::racing_vcpus() } else { 1 };
+        self.vcpus.unwrap_or(by_turns)
+    }
+
     fn empty_summary(&self) -> Summary {
         Summary {
             target: self.target.name.clone(),
@@ -145,6 +159,11 @@ impl Campaign {
             inconclusive: 0,
             doubts: std::collections::BTreeMap::new(),
             paired: 0,
+            overlapping: 0,
+            several_pairs: 0,
+            over_a_wire: 0,
+            ops: 0,
+            ops_as_meant: 0.0,
             elapsed_s: 0.0,
             scenarios_per_s: 0.0,
             ring_bytes: 0,
@@ -179,7 +198,9 @@ impl Shared<'_> {
         let mut journal = Journal::create(&campaign.out, vm)?;
         let console = campaign.out.join(format!("console-vm{vm}.log"));
         let key = Key::from_seed(campaign.seed);
-        let mut runner = Runner::new(campaign.target.spec(key, console)?);
+        let mut spec = campaign.target.spec(key, console)?;
+        spec.machine.vcpus = campaign.vcpus_of(vm);
+        let mut runner = Runner::new(spec);
         loop {
             while runner.has_room() {
                 let Some(job) = self.generate() else { break };
@@ -210,7 +231,9 @@ impl Shared<'_> {
         if self.campaign.scenarios.is_some_and(|scenarios| number >= scenarios) {
             return None;
         }
-        Some(Job { number, scenario: generate::scenario(self.campaign.seed, number) })
+        let campaign = self.campaign;
+        let scenario = generate::scenario_within(campaign.seed, number, &campaign.scope);
+        Some(Job { number, scenario })
     }
 
     fn start_clock(&self, runner: &Runner) {
@@ -306,21 +329,20 @@ impl Shared<'_> {
         let campaign = self.campaign;
         let console = campaign.out.join("console-replay.log");
         let confirm_each = || {
-            let spec = campaign.target.spec(Key::from_seed(campaign.seed), console)?;
+            let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
             let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
             for (at, key) in keys.iter().enumerate() {
                 if interrupted.load(Ordering::Relaxed) {
                     break;
                 }
-                let message = format!(
-                    "shrink and replay {} of {}: {}: {}",
-                    at + 1,
-                    keys.len(),
-                    key.invariant,
-                    key.diagnosis
-                );
-                self.bar.set(at as u64, Some(keys.len() as u64), &message);
-                self.confirm(&mut replay, key, interrupted)?;
+                let all = keys.len();
+                let which = format!("{} of {all}: {}: {}", at + 1, key.invariant, key.diagnosis);
+                let progress = |tries, ops| {
+                    let message = format!("shrink {which}: {tries} candidates tried, {ops} ops");
+                    self.bar.set(at as u64, Some(all as u64), &message);
+                };
+                progress(0, self.ops_of(key));
+                self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
             }
             replay.stop();
             Ok::<(), Failure>(())
@@ -381,17 +403,21 @@ impl Shared<'_> {
         &self,
         replay: &mut Replay,
         key: &FindingKey,
-        interrupted: &AtomicBool,
+        watch: &Watch<'_>,
     ) -> Result<(), Failure> {
         let originals = match self.lock().entries.get(key) {
             Some(entry) => entry.shown_by.clone(),
             None => return Ok(()),
         };
         let effort = Effort::for_finding(key);
-        if let Some(confirmed) = replay.confirm(key, &originals, effort, interrupted)? {
+        if let Some(confirmed) = replay.confirm(key, &originals, effort, watch)? {
             self.lock().confirmed(key, confirmed)?;
         }
         Ok(())
+    }
+
+    fn ops_of(&self, key: &FindingKey) -> usize {
+        self.lock().entries.get(key).map_or(0, |entry| entry.finding.ops_original)
     }
 
     /// What would be lost with an output directory that cannot be written: the findings, as text.

@@ -1,6 +1,7 @@
 //! A machine that was booted and set up for a kernel target.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use scenario::history::Bounds;
@@ -48,6 +49,13 @@ pub fn bounds(accel: vm::accel::Accel) -> Bounds {
         vm::accel::Accel::Kvm => Bounds { call_ms: 5_000, drain_ms: 5_000, settle_ms: 50 },
         vm::accel::Accel::Tcg => Bounds { call_ms: 10_000, drain_ms: 10_000, settle_ms: 50 },
     }
+}
+
+/// Processors of a guest whose lanes can race: two, where the host has them.
+#[must_use]
+pub fn racing_vcpus() -> u32 {
+    let host = thread::available_parallelism().map_or(1, Into::into);
+    u32::try_from(host).unwrap_or(2).min(2)
 }
 
 impl Spec {

@@ -5,12 +5,14 @@
 mod bout;
 mod campaign;
 mod commands;
+mod confirm;
 mod exit;
 mod figures;
 mod guest;
 mod interrupt;
 mod journal;
 mod leak;
+mod patience;
 mod progress;
 mod replay;
 mod runner;
@@ -37,6 +39,7 @@ struct Cli {
 enum Command {
     Fuzz(commands::fuzz::Args),
     Run(commands::run::Args),
+    Shrink(commands::shrink::Args),
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Fuzz(args) => commands::fuzz::run(&args).map(Into::into),
         Command::Run(args) => commands::run::run(&args).map(Into::into),
+        Command::Shrink(args) => commands::shrink::run(&args).map(Into::into),
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),

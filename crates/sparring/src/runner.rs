@@ -14,6 +14,7 @@ use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
 use crate::exit::Failure;
 use crate::guest::{self, Guest};
 use crate::leak;
+use crate::patience::{self, SILENCE};
 
 /// Scenarios that are given to the guest ahead of their turn, so that it never waits for the host.
 const WINDOW: usize = 16;
@@ -22,9 +23,6 @@ const RECENT: usize = 16;
 /// Scenarios after which a machine is replaced, so that a kernel that leaks a little each time (the RFC kernel:
 /// 40 KiB) does not run out of memory.
 const RETIRE_AFTER: u64 = 20_000;
-/// How long a guest may stay silent with a scenario under way that does not block: several times what its finale may
-/// wait for (see [`scenario::history::Bounds`]). Calls that block add their own bounds.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Scenarios between two glances at the counters of a target that has some: what left something behind is then among
@@ -34,6 +32,8 @@ const CHECK_EVERY: u64 = RECENT as u64;
 const CHECKUP: Duration = Duration::from_secs(300);
 /// How long a complaint may take from its cause to the end of the console's report.
 const COMPLAINT: Duration = Duration::from_millis(800);
+/// The diagnosis of a guest that gave no answer in time.
+pub const GUEST_SILENT: &str = "guest-silent";
 /// Machines lost in a row, with nothing done in between, after which the runner gives up.
 const LOSSES: u32 = 3;
 
@@ -390,19 +390,17 @@ impl Runner {
         Ok(())
     }
 
-    /// How long the guest may be silent: a scenario with calls that block may take their bounds.
+    /// How long the guest may be silent with what it works on.
     fn patience(&self) -> Duration {
-        let blocking = self.under_way.front().filter(|job| job.scenario.may_block());
-        let calls = blocking.map_or(0, |job| job.scenario.steps.len());
-        let bound = Duration::from_millis(self.spec.plan.bounds.call_ms.into());
-        SILENCE + bound * u32::try_from(calls).unwrap_or(u32::MAX)
+        let scenario = self.under_way.front().map(|job| &job.scenario);
+        scenario.map_or(SILENCE, |scenario| patience::with(scenario, &self.spec.plan.bounds))
     }
 
     fn silent(&mut self, patience: Duration) {
         let Some(guest) = self.guest.take() else { return };
         let hang = guest.machine.dump_and_kill(PATIENCE);
         let evidence = format!("the guest gave no answer for {} s", patience.as_secs());
-        self.crashed(crash(Invariant::Hang, "guest-silent", &evidence), hang.text);
+        self.crashed(crash(Invariant::Hang, GUEST_SILENT, &evidence), hang.text);
         self.under_way.pop_front();
         self.discard_machine();
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use report::{Artifacts, Context, Finding, FindingKey, Summary, WriteError};
-use scenario::{History, Scenario, Verdict, Violation};
+use scenario::{History, Scenario, Topology, Verdict, Violation};
 
+use crate::confirm::{Confirmed, is_leak};
 use crate::exit::Failure;
-use crate::replay::{Confirmed, is_leak};
 use crate::runner::{Crash, Job};
 
 /// How many scenarios may fail to run, if they are less than a tenth of all.
@@ -39,6 +39,8 @@ pub struct Tally {
     started: Instant,
     /// The numbers.
     pub summary: Summary,
+    /// Of all ops, those that ran as meant.
+    ops_as_meant: u64,
     /// Why nobody knows what a machine's scenarios left behind.
     pub unchecked: Option<String>,
     /// The findings.
@@ -53,6 +55,7 @@ impl Tally {
             context,
             started: Instant::now(),
             summary,
+            ops_as_meant: 0,
             unchecked: None,
             entries: BTreeMap::new(),
         }
@@ -69,9 +72,7 @@ impl Tally {
         self.summary.scenarios += 1;
         self.summary.elapsed_s = self.started.elapsed().as_secs_f64();
         self.summary.exempted += exempted as u64;
-        if history.pairing.is_paired() {
-            self.summary.paired += 1;
-        }
+        self.count_profile(&job.scenario, history);
         let (accepted, ring) = history.accepted_and_ring();
         self.summary.ring_bytes += ring;
         self.summary.tcp_bytes += accepted - ring;
@@ -92,6 +93,18 @@ impl Tally {
             new.extend(self.file(violation, Some(job), artifacts)?);
         }
         Ok(new)
+    }
+
+    /// Counts what kind of scenario it was, and how much of it ran as meant.
+    fn count_profile(&mut self, scenario: &Scenario, history: &History) {
+        let summary = &mut self.summary;
+        summary.paired += u64::from(history.is_paired());
+        summary.overlapping += u64::from(!scenario.is_sequential());
+        summary.several_pairs += u64::from(scenario.pairs > 1);
+        summary.over_a_wire += u64::from(scenario.topology != Topology::Loopback);
+        let ran = generate::meant(scenario, history);
+        summary.ops += u64::from(ran.steps);
+        self.ops_as_meant += u64::from(ran.meant);
     }
 
     /// Files a crash. Gives its key if it is new.
@@ -172,11 +185,14 @@ impl Tally {
     pub fn confirmed(&mut self, key: &FindingKey, confirmed: Confirmed) -> Result<(), WriteError> {
         let Some(entry) = self.entries.get_mut(key) else { return Ok(()) };
         entry.finding.reliability = confirmed.reliability;
-        if let Some((violation, history)) = confirmed.shown {
+        if let Some(shown) = confirmed.shown {
             entry.finding.ops_shrunk = confirmed.scenario.steps.len();
             entry.artifacts.scenario = confirmed.scenario;
-            entry.artifacts.violation = violation;
-            entry.artifacts.history = Some(history);
+            entry.artifacts.violation = shown.violation;
+            entry.artifacts.history = shown.history;
+            if !shown.console.is_empty() {
+                entry.artifacts.console = shown.console;
+            }
         }
         entry.artifacts.save(&self.out.join(&entry.finding.path), &entry.finding, &self.context)
     }
@@ -198,14 +214,18 @@ impl Tally {
     }
 
     /// Brings the summary up to date and writes it.
+    #[expect(clippy::cast_precision_loss, reason = "rates for people to read")]
     pub fn save(&mut self) -> Result<(), WriteError> {
         let summary = &mut self.summary;
         summary.findings = self.entries.values().map(|entry| entry.finding.clone()).collect();
         summary.findings.sort_by(|a, b| a.first_s.total_cmp(&b.first_s));
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
-        if summary.elapsed_s > 0.0 {
-            summary.scenarios_per_s = summary.scenarios as f64 / summary.elapsed_s;
-        }
+        summary.scenarios_per_s = ratio(summary.scenarios as f64, summary.elapsed_s);
+        summary.ops_as_meant = ratio(self.ops_as_meant as f64, summary.ops as f64);
         summary.save(&self.out)
     }
+}
+
+/// 0 where there is nothing to divide by yet.
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
 }

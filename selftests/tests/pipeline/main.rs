@@ -9,6 +9,7 @@ mod bad_input;
 mod bench;
 mod cli;
 mod reference;
+mod shrink;
 mod verdicts;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -33,8 +34,15 @@ fn main() {
         let skip = skip_all || !needed;
         move |(name, test): &(&str, Test)| Trial::test(*name, *test).with_ignored_flag(skip)
     };
-    let plain = [verdicts::PLAIN, reference::PLAIN, accidents::ALL, bad_input::PLAIN, bench::PLAIN]
-        .concat();
+    let plain = [
+        verdicts::PLAIN,
+        reference::PLAIN,
+        accidents::ALL,
+        bad_input::PLAIN,
+        bench::PLAIN,
+        shrink::ALL,
+    ]
+    .concat();
     let with_series =
         [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES, bench::SERIES]
             .concat();

@@ -24,8 +24,8 @@ use scenario::bench::{
 };
 use scenario::history::{Errno, Pairing};
 
+use crate::backstage::{answers, asked};
 use crate::connect::{Connected, Listeners};
-use crate::executor::{answers, asked};
 use crate::watchdog::Watchdog;
 use crate::{Error, sys};
 use exchange::{Job, Role, Tally, Until};
@@ -70,7 +70,7 @@ impl Bench {
         let mut listeners = Listeners::default();
         let mut connect = || {
             watchdog.restart();
-            let connected = listeners.connect(&Scenario::default(), &watchdog);
+            let connected = listeners.connect(&Scenario::default(), 0, &watchdog);
             watchdog.stop();
             connected
         };

@@ -3,10 +3,11 @@
 pub(crate) mod oob;
 pub(crate) mod recv;
 pub(crate) mod send;
+pub(crate) mod stuck;
+pub(crate) mod time;
 
 use scenario::history::{At, Outcome};
-use scenario::verdict::Doubt;
-use scenario::{Buffer, Expect, Invariant, Op, RecvFlags, Scenario, SendFlags};
+use scenario::{Buffer, By, Expect, Invariant, Op, RecvFlags, SendFlags};
 
 use crate::describe;
 use crate::model::{Call, Model};
@@ -20,76 +21,34 @@ pub(crate) fn mapped(buffer: Buffer, len: u32) -> u32 {
     }
 }
 
-/// `hang`, `dontwait`: a call that must return, does.
-///
-/// `recv(2)`, `send(2)`: `MSG_DONTWAIT` and `O_NONBLOCK` never sleep, and neither do `poll(2)` with timeout 0, the
-/// ioctls, the options, `shutdown(2)` and `close(2)` without a linger time. A blocking receive returns once
-/// `sock_rcvlowat` bytes are there, at EOF and on an error (`tcp_recvmsg_locked`); a blocking send on an
-/// error (`sk_stream_wait_memory`). Whether another blocking call had to return is not known. An interrupted
-/// call that had moved bytes would have returned their number, so the model need not change.
-pub(crate) fn stuck(model: &mut Model<'_>, call: Call<'_>) {
-    let record = call.record;
-    let side = model.side(record.endpoint).clone();
-    let deliverable = model.incoming(record.endpoint).deliverable();
-    if model.nonblocking(record) {
-        let (invariant, diagnosis) = match record.op {
-            Op::Send { .. } => (Invariant::Dontwait, "send-slept"),
-            Op::Recv { .. } => (Invariant::Dontwait, "recv-slept"),
-            _ => (Invariant::Hang, "call-did-not-return"),
-        };
-        model.blame(call, invariant, diagnosis, "it must not sleep");
-    } else {
-        let reason = match record.op {
-            Op::Recv { len, flags, .. } => {
-                let all = flags.contains(RecvFlags::WAITALL);
-                let target = if all { len } else { side.lowat.min(len) };
-                if deliverable >= u64::from(target.max(1))
-                    && !model.incoming(record.endpoint).urgent_ahead()
-                {
-                    Some(("recv-with-bytes-deliverable", "enough bytes were deliverable"))
-                } else if side.fin_known || side.shut_rd {
-                    Some(("recv-at-eof", "there was nothing more to wait for"))
-                } else if side.dead {
-                    Some(("recv-after-reset", "the connection was reset"))
-                } else {
-                    None
-                }
-            }
-            Op::Send { .. } if side.shut_wr || side.dead => {
-                Some(("send-after-end", "the sending side was shut down"))
-            }
-            _ => None,
-        };
-        match reason {
-            Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
-            None => model.doubt(Doubt::CallStillWaiting),
-        }
-    }
-}
-
 /// `send-result`: `SIGPIPE` comes with `EPIPE` unless `MSG_NOSIGNAL`, and never else (`sk_stream_error`).
 pub(crate) fn sigpipe(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
     let due = matches!(
         (&record.op, &record.outcome),
-        (Op::Send { flags, .. }, Outcome::Errno(scenario::history::Errno::EPIPE))
-            if !flags.contains(SendFlags::NOSIGNAL)
+        (Op::Send { flags, by, .. }, Outcome::Errno(scenario::history::Errno::EPIPE))
+            if !flags.contains(SendFlags::NOSIGNAL) && *by != By::Uring
+    );
+    // the first pieces may have been accepted (sendmmsg(2), splice(2)); io_uring(7) always says MSG_NOSIGNAL
+    let in_part = matches!(
+        (&record.op, &record.outcome),
+        (Op::Send { by: By::Batch(_) | By::Splice | By::File, .. }, Outcome::Value(_))
     );
     if due && !record.sigpipe {
         let because = "it raised no SIGPIPE, which comes with EPIPE without MSG_NOSIGNAL";
         model.blame(call, Invariant::SendResult, "no-sigpipe", because);
-    } else if record.sigpipe && !due {
+    } else if record.sigpipe && !due && !in_part {
         let because = "it raised SIGPIPE, which comes only with EPIPE without MSG_NOSIGNAL";
         model.blame(call, Invariant::SendResult, "unexpected-sigpipe", because);
     }
 }
 
 /// The result that the scenario's author wrote on the op's line.
-pub(crate) fn expected(model: &mut Model<'_>, call: Call<'_>, scenario: &Scenario) {
+pub(crate) fn expected(model: &mut Model<'_>, call: Call<'_>) {
     let At::Step(step) = call.record.at else {
         return;
     };
-    let Some(expect) = scenario.steps.get(step as usize).and_then(|s| s.expect) else {
+    let Some(expect) = model.scenario.steps.get(step as usize).and_then(|s| s.expect) else {
         return;
     };
     let (met, wanted) = match (expect, &call.record.outcome) {
@@ -116,9 +75,16 @@ pub(crate) fn expected(model: &mut Model<'_>, call: Call<'_>, scenario: &Scenari
         Op::Outq => Invariant::Outq,
         Op::SoError => Invariant::ResetOnce,
         Op::Shutdown(_) => Invariant::HalfClose,
-        Op::Close => Invariant::CloseEof,
-        Op::Abort => Invariant::Reset,
-        Op::Recv { .. } | Op::Set(_) => Invariant::RecvResult,
+        Op::Close | Op::Dup | Op::Fork => Invariant::CloseEof,
+        Op::Abort | Op::Destroy => Invariant::Reset,
+        Op::Recv { .. } | Op::Set(_) | Op::Tls | Op::Repair => Invariant::RecvResult,
+        Op::ErrQueue => Invariant::Zerocopy,
+        Op::Wait { .. } => Invariant::Wakeup,
+        Op::AtMark => Invariant::Oob,
+        Op::Disconnect | Op::Connect => Invariant::Disconnect,
+        Op::Unhash | Op::Rehash | Op::Detach => Invariant::Engaged,
+        Op::Signal { .. } => Invariant::Signal,
+        Op::Pause(_) => Invariant::Timeout,
     };
     let because = format!("the scenario says that it {wanted}");
     model.blame(call, invariant, "differs-from-expected", &because);

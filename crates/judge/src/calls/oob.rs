@@ -14,13 +14,14 @@ use crate::model::{Call, Model};
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let stream = model.incoming(call.record.endpoint);
-    if stream.lost_track {
+    // with SO_OOBINLINE the urgent byte is an ordinary one, and MSG_OOB gives EINVAL (tcp_recv_urg)
+    if stream.lost_track || model.side(call.record.endpoint).oob_inline {
         return;
     }
     let none = stream.urgent.is_empty();
     let waits = stream.urgent_waits() && ask.len > 0;
     match &call.record.outcome {
-        Outcome::Received { count, data } => {
+        Outcome::Received { count, data, .. } => {
             if *count > 1 || *count > ask.len {
                 let because = "there is never more than one urgent byte";
                 model.blame(call, Invariant::Oob, "ordinary-bytes-as-urgent", because);
@@ -80,5 +81,17 @@ fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
             "the byte is none of those that were sent as urgent"
         };
         model.blame(call, Invariant::Oob, "ordinary-bytes-as-urgent", because);
+    }
+}
+
+/// `SIOCATMARK` says whether the urgent byte is the next one (`tcp_ioctl`).
+pub(crate) fn at_mark(model: &mut Model<'_>, call: Call<'_>) {
+    let stream = model.incoming(call.record.endpoint);
+    if let Outcome::Value(1..) = call.record.outcome
+        && stream.urgent.is_empty()
+        && !stream.lost_track
+    {
+        let because = "no urgent byte was ever sent";
+        model.blame(call, Invariant::Oob, "mark-without-urgent", because);
     }
 }

@@ -5,10 +5,11 @@
 
 use scenario::history::{At, Errno, Outcome};
 use scenario::payload::Run;
-use scenario::{Buffer, Invariant, RecvFlags};
+use scenario::verdict::Doubt;
+use scenario::{Buffer, By, Endpoint, Invariant, RecvFlags, Topology};
 
-use crate::calls::mapped;
-use crate::model::{Call, Ending, Model};
+use crate::calls::{mapped, time};
+use crate::model::{Call, Ending, Model, PeekOff, Signals};
 use crate::stream::{Proof, Recent};
 use crate::{data, teardown};
 
@@ -18,6 +19,7 @@ pub(crate) struct Ask {
     pub(crate) len: u32,
     pub(crate) flags: RecvFlags,
     pub(crate) buffer: Buffer,
+    pub(crate) by: By,
 }
 
 impl Ask {
@@ -25,12 +27,12 @@ impl Ask {
         self.flags.contains(RecvFlags::PEEK)
     }
 
-    fn truncates(self) -> bool {
+    pub(crate) fn truncates(self) -> bool {
         self.flags.contains(RecvFlags::TRUNC)
     }
 
     /// How many bytes it can write.
-    fn writable(self) -> u32 {
+    pub(crate) fn writable(self) -> u32 {
         if self.truncates() { self.len } else { mapped(self.buffer, self.len) }
     }
 
@@ -48,6 +50,20 @@ impl Ask {
             otherwise
         }
     }
+
+    /// The rule that a wrong result counts against, for calls other than `recv(2)`.
+    fn named(self, rule: Invariant) -> Invariant {
+        match self.by {
+            By::Vector(_) | By::Batch(_) if rule == Invariant::RecvResult => Invariant::Vectored,
+            By::Splice if rule == Invariant::RecvResult => Invariant::SpliceFile,
+            _ => rule,
+        }
+    }
+
+    /// Whether it is one call into `tcp_recvmsg`, with its waiting.
+    pub(crate) fn is_one_call(self) -> bool {
+        matches!(self.by, By::Call | By::Vector(_))
+    }
 }
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
@@ -60,7 +76,7 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 
 fn outcome(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     match &call.record.outcome {
-        Outcome::Received { count, data } => {
+        Outcome::Received { count, data, .. } => {
             touched(model, call, ask, *count);
             if *count == 0 && ask.len > 0 {
                 teardown::eof(model, call, ask);
@@ -72,7 +88,7 @@ fn outcome(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         Outcome::Errno(Errno::EFAULT) => efault(model, call, ask),
         Outcome::Errno(errno) => {
             touched(model, call, ask, 0);
-            failed(model, call, *errno);
+            failed(model, call, ask, *errno);
         }
         _ => {}
     }
@@ -80,7 +96,7 @@ fn outcome(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 
 /// `trunc`, `recv-result`: nothing is written beyond what is returned, and with `MSG_TRUNC` nothing at all
 /// (`tcp(7)`).
-fn touched(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+pub(crate) fn touched(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     let touched = call.record.touched;
     if ask.truncates() {
         if touched > 0 {
@@ -88,34 +104,47 @@ fn touched(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
                 format!("MSG_TRUNC leaves the buffer alone and {touched} bytes were written");
             model.blame(call, Invariant::Trunc, "wrote-to-buffer", &because);
         }
-    } else if touched > count && ask.buffer == Buffer::Mapped {
+    } else if touched > count && ask.buffer == Buffer::Mapped && ask.is_one_call() {
         let because = format!("{touched} bytes of the buffer were written");
         model.blame(call, Invariant::RecvResult, "wrote-beyond-count", &because);
     }
 }
 
 fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &[Run]) {
-    let endpoint = call.record.endpoint;
+    too_many(model, call, ask, count);
+    if model.incoming(call.record.endpoint).lost_track || count == 0 {
+        return;
+    }
+    short(model, call, ask, count);
+    bytes(model, call, ask, count, data);
+    left(model, call, ask);
+}
+
+/// A call returns no more bytes than it has room for.
+pub(crate) fn too_many(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     if count > ask.len {
-        let invariant = ask.rule(Invariant::RecvResult);
+        let invariant = ask.named(ask.rule(Invariant::RecvResult));
         model.blame(call, invariant, "more-than-asked", "it asked for fewer bytes");
     } else if count > ask.writable() {
         let because = "the buffer is writable for fewer bytes";
         model.blame(call, Invariant::Efault, "bytes-into-unmapped", because);
     }
-    if model.incoming(endpoint).lost_track || count == 0 {
+}
+
+/// The bytes that a call returned: which they are, and where the reader is now.
+pub(crate) fn bytes(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &[Run]) {
+    let endpoint = call.record.endpoint;
+    if model.incoming(endpoint).lost_track {
         return;
     }
-    short(model, call, ask, count);
     let stream = model.incoming(endpoint);
     let (at, slack) = (stream.at, stream.slack);
     if ask.truncates() {
         unseen(model, call, ask, count);
     } else if ask.peeks() {
-        peeked(model, call, data);
+        peeked(model, call, ask, data);
     } else {
-        let sender = model.outgoing(endpoint);
-        let other = (sender.source, sender.accepted);
+        let other = model.strangers(endpoint);
         let faults = data::take(model.incoming_mut(endpoint), other, data, call.index);
         for fault in faults {
             model.blame(call, fault.invariant, fault.diagnosis, &fault.detail);
@@ -128,19 +157,53 @@ fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &
         !ask.peeks()
             || (at, slack) == (model.incoming(endpoint).at, model.incoming(endpoint).slack)
     );
+    move_peeks(model, endpoint, ask, count);
 }
 
-fn peeked(model: &mut Model<'_>, call: Call<'_>, data: &[Run]) {
+/// How far behind the reader a peek begins; `None` where nobody can tell. Each message of a batch begins anew.
+fn ahead(model: &Model<'_>, endpoint: Endpoint, ask: Ask) -> Option<u64> {
+    match model.side(endpoint).peek_off {
+        _ if matches!(ask.by, By::Batch(2..)) => None,
+        // io_uring(7) tries again for the rest, and peeks at the same bytes
+        _ if ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) => None,
+        PeekOff::Off => Some(0),
+        PeekOff::At(off) => Some(off),
+        PeekOff::Unknown => None,
+    }
+}
+
+/// `SO_PEEK_OFF` (`socket(7)`): a peek moves the place of the next one forward, a receive back by what it took
+/// (`sk_peek_offset_fwd`, `sk_peek_offset_bwd`). Around urgent bytes and for `splice(2)` that is not exact.
+pub(crate) fn move_peeks(model: &mut Model<'_>, endpoint: Endpoint, ask: Ask, count: u32) {
+    let urgent = !model.incoming(endpoint).urgent.is_empty();
+    let PeekOff::At(off) = model.side(endpoint).peek_off else {
+        return;
+    };
+    let moved = if urgent || !ask.is_one_call() {
+        PeekOff::Unknown
+    } else if ask.peeks() {
+        PeekOff::At(off + u64::from(count))
+    } else {
+        PeekOff::At(off.saturating_sub(count.into()))
+    };
+    model.side_mut(endpoint).peek_off = moved;
+}
+
+fn peeked(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
     let endpoint = call.record.endpoint;
-    let sender = model.outgoing(endpoint);
-    let other = (sender.source, sender.accepted);
-    match data::peek(model.incoming(endpoint), other, data) {
+    let other = model.strangers(endpoint);
+    let Some(ahead) = ahead(model, endpoint, ask) else {
+        return;
+    };
+    match data::peek(model.incoming(endpoint), other, data, ahead) {
         Ok(end) => {
             let stream = model.incoming_mut(endpoint);
             let at = stream.at;
             if !stream.broken {
                 stream.arrived(end, Proof::Peeked);
-                stream.recent = Recent::Peek(at..end);
+                if ahead == 0 {
+                    stream.recent = Recent::Peek(at..end);
+                }
             }
         }
         Err(fault) => model.blame(call, fault.invariant, fault.diagnosis, &fault.detail),
@@ -149,6 +212,10 @@ fn peeked(model: &mut Model<'_>, call: Call<'_>, data: &[Run]) {
 
 /// `trunc`: what `MSG_TRUNC` counts was accepted.
 fn unseen(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+    let ahead = ahead(model, call.record.endpoint, ask);
+    if ask.peeks() && ahead.is_none() {
+        return;
+    }
     let stream = model.incoming_mut(call.record.endpoint);
     let unread = stream.unread();
     if u64::from(count) > unread && !stream.broken {
@@ -158,9 +225,12 @@ fn unseen(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
         return;
     }
     if ask.peeks() {
-        let end = stream.at + u64::from(count);
+        let end = stream.at + ahead.unwrap_or(0) + u64::from(count);
         stream.arrived(end, Proof::Peeked);
     } else {
+        if let Some(braid) = &mut stream.braid {
+            braid.lose_track();
+        }
         stream.skip_unseen(u64::from(count));
     }
 }
@@ -170,16 +240,20 @@ fn unseen(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
 /// `sock_rcvlowat`: the target is the length with `MSG_WAITALL`, else `SO_RCVLOWAT` at most. A call that may
 /// block returns less only at EOF, on an error, at the urgent mark or for a signal; one that may not takes
 /// the whole queue.
-fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+pub(crate) fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     let endpoint = call.record.endpoint;
     let stream = model.incoming(endpoint);
     let side = model.side(endpoint);
-    if stream.urgent_ahead() || stream.broken || ask.writable() < ask.len {
+    let ahead = ask.peeks() && side.peek_off != PeekOff::Off;
+    if stream.urgent_ahead() || stream.broken || ask.writable() < ask.len || ahead {
         return;
     }
     let all = ask.flags.contains(RecvFlags::WAITALL);
     let deliverable = stream.deliverable();
-    if all && u64::from(count) < deliverable.min(u64::from(ask.len)) {
+    if !ask.is_one_call() {
+        return;
+    }
+    if call.beside.is_empty() && all && u64::from(count) < deliverable.min(u64::from(ask.len)) {
         let because = format!(
             "bytes {}..{} were deliverable: {}",
             stream.at,
@@ -191,7 +265,13 @@ fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     }
     let lasted = call.record.return_ns.saturating_sub(call.record.call_ns) / 1_000_000;
     let interrupted = lasted >= u64::from(model.history.bounds.call_ms) * 4 / 5;
-    let may_end = side.shut_rd || side.exposed || interrupted || model.fin_possible(endpoint);
+    let may_end = side.shut_rd
+        || side.may_shut_rd
+        || side.exposed
+        || interrupted
+        || side.rcvtimeo > 0
+        || call.signals != Signals::None
+        || model.fin_possible(endpoint);
     if model.nonblocking(call.record) || may_end {
         return;
     }
@@ -204,20 +284,99 @@ fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     }
 }
 
+/// `inq`: `TCP_INQ` says how many bytes are left, and after a FIN at least one (`tcp_inq_hint`).
+fn left(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let Outcome::Received { left: Some(left), .. } = call.record.outcome else {
+        return;
+    };
+    let endpoint = call.record.endpoint;
+    let fin = u64::from(model.fin_possible(endpoint));
+    let stream = model.incoming(endpoint);
+    let unclear = stream.broken || stream.slack > 0 || !stream.urgent.is_empty();
+    if stream.lost_track || unclear || !ask.is_one_call() || model.side(endpoint).exposed {
+        return;
+    }
+    if u64::from(left) > stream.unread() + fin {
+        let because = format!(
+            "TCP_INQ said that {left} are left, and {} were accepted and not received yet",
+            stream.unread()
+        );
+        model.blame(call, Invariant::Inq, "left-more-than-accepted", &because);
+    } else if u64::from(left) < stream.deliverable() {
+        let because = format!(
+            "TCP_INQ said that {left} are left, and bytes {}..{} were deliverable: {}",
+            stream.at,
+            stream.known,
+            stream.proof.text()
+        );
+        model.blame(call, Invariant::Inq, "left-less-than-deliverable", &because);
+    }
+}
+
+/// `recvmmsg(2)` puts an error that ends a batch aside for the next call (`do_recvmmsg`), be it that of a signal: what
+/// later calls return is not known then.
+pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let Outcome::Received { count, .. } = call.record.outcome else {
+        return;
+    };
+    let waits = !model.nonblocking(call.record);
+    let odd = ask.flags.contains(RecvFlags::OOB) || call.signals != Signals::None;
+    let ended = waits && count > 0 && count < ask.len;
+    let side = model.side_mut(call.record.endpoint);
+    side.murky |= matches!(ask.by, By::Batch(2..)) && (odd || ended);
+}
+
+/// What makes `EAGAIN` right whatever was deliverable, or leaves no rule to judge it by.
+///
+/// In a sockhash whatever wakes a receive ends it with `EAGAIN` (`tcp_bpf_recvmsg`): a reset that comes late, a signal,
+/// and so the executor's at the end of the bound.
+fn excused(model: &mut Model<'_>, call: Call<'_>, ask: Ask) -> bool {
+    let side = model.side(call.record.endpoint);
+    let stream = model.incoming(call.record.endpoint);
+    let flagged = ask.flags.contains(RecvFlags::DONTWAIT);
+    if stream.lost_track || ask.by == By::Splice && !stream.urgent.is_empty() {
+        return true;
+    }
+    if model.nonblocking(call.record) {
+        return false;
+    }
+    if ask.by == By::Uring || ask.by == By::Splice && flagged {
+        return true;
+    }
+    // with one call after the other on loopback it is there before the next one
+    let scenario = model.scenario;
+    let late = scenario.topology != Topology::Loopback || !scenario.is_sequential();
+    let woken = side.exposed && late || call.signals != Signals::None;
+    if side.rcvtimeo > 0 && !woken {
+        time::expired(model, call, side.rcvtimeo);
+        return false;
+    }
+    let bound = u64::from(model.history.bounds.call_ms) * 4 / 5;
+    if !woken && time::lasted_ms(call) >= bound {
+        model.doubt(Doubt::CallStillWaiting);
+        return true;
+    }
+    woken
+}
+
 /// `recv-result`, `stall` and the rules of the flags: `EAGAIN` only when nothing is deliverable.
 fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     touched(model, call, ask, 0);
-    let endpoint = call.record.endpoint;
-    let side = model.side(endpoint).clone();
-    let stream = model.incoming(endpoint);
-    if stream.lost_track {
+    if excused(model, call, ask) {
         return;
     }
+    let endpoint = call.record.endpoint;
+    let side = model.side(endpoint).clone();
     let last = call.record.at == At::Finale;
-    if !model.nonblocking(call.record) {
+    let blocking = !model.nonblocking(call.record);
+    let Some(ahead) = (if ask.peeks() { ahead(model, endpoint, ask) } else { Some(0) }) else {
+        return;
+    };
+    let stream = model.incoming(endpoint);
+    if blocking && side.rcvtimeo == 0 {
         let because = "it may block and SO_RCVTIMEO is not set";
         model.blame(call, Invariant::RecvResult, "eagain-while-blocking", because);
-    } else if stream.deliverable() > 0 {
+    } else if stream.deliverable() > ahead {
         let because = format!(
             "bytes {}..{} were deliverable: {}",
             stream.at,
@@ -232,7 +391,7 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
                     (Invariant::Inq, "counted-bytes-not-deliverable")
                 }
                 (Invariant::RecvResult, Proof::Polled) => (Invariant::Readiness, "in-then-eagain"),
-                (rule, _) => (rule, "eagain-with-bytes-deliverable"),
+                (rule, _) => (ask.named(rule), "eagain-with-bytes-deliverable"),
             }
         };
         model.blame(call, invariant, diagnosis, &because);
@@ -279,10 +438,14 @@ fn efault(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
 }
 
-fn failed(model: &mut Model<'_>, call: Call<'_>, errno: Errno) {
+fn failed(model: &mut Model<'_>, call: Call<'_>, ask: Ask, errno: Errno) {
     let endpoint = call.record.endpoint;
     let stream = model.incoming(endpoint);
-    if errno == Errno::ECONNRESET && stream.deliverable() > 0 {
+    // recvmmsg(2) looks at the error first (do_recvmmsg)
+    let first = matches!(ask.by, By::Batch(_));
+    let ahead = if ask.peeks() { ahead(model, endpoint, ask) } else { Some(0) };
+    let there = ahead.is_some_and(|ahead| stream.deliverable() > ahead);
+    if errno == Errno::ECONNRESET && there && !first {
         let because = format!(
             "bytes {}..{} were in the receive queue and are handed out first: {}",
             stream.at,
@@ -291,7 +454,7 @@ fn failed(model: &mut Model<'_>, call: Call<'_>, errno: Errno) {
         );
         model.blame(call, Invariant::Loss, "queued-bytes-lost-at-reset", &because);
     }
-    if errno == Errno::EPIPE {
+    if errno == Errno::EPIPE && !first {
         let because = "a receive never gives EPIPE: it implies a FIN, and EOF comes first";
         model.blame(call, Invariant::RecvResult, "unexpected-errno", because);
     } else {

@@ -3,10 +3,13 @@
 //! Sources: `send(2)`, `tcp_sendmsg_locked`, `sk_stream_error`, `sk_stream_wait_connect`.
 
 use scenario::history::{Errno, Outcome};
-use scenario::{Buffer, Invariant, SendFlags};
+use scenario::{Buffer, By, Invariant, Op, SendFlags};
 
-use crate::calls::mapped;
+use crate::calls::{mapped, time};
 use crate::model::{Call, Ending, Model};
+
+const ENOBUFS: Errno = Errno(105);
+const ETIMEDOUT: Errno = Errno(110);
 
 /// What `send(2)` was asked.
 #[derive(Clone, Copy)]
@@ -14,6 +17,18 @@ pub(crate) struct Ask {
     pub(crate) len: u32,
     pub(crate) flags: SendFlags,
     pub(crate) buffer: Buffer,
+    pub(crate) by: By,
+}
+
+impl Ask {
+    /// The rule that a wrong result counts against.
+    pub(crate) fn rule(self) -> Invariant {
+        match self.by {
+            By::Call | By::Uring => Invariant::SendResult,
+            By::Vector(_) | By::Batch(_) => Invariant::Vectored,
+            By::Splice | By::File => Invariant::SpliceFile,
+        }
+    }
 }
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
@@ -29,12 +44,15 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     let side = model.side(endpoint).clone();
     let readable = mapped(ask.buffer, ask.len);
     let complaint = if count > ask.len {
-        Some((Invariant::SendResult, "more-than-asked", "it was given fewer bytes"))
+        Some((ask.rule(), "more-than-asked", "it was given fewer bytes"))
     } else if count == 0 && ask.len > 0 {
-        Some((Invariant::SendResult, "zero-for-nonzero", "a send of bytes never returns 0"))
+        Some((ask.rule(), "zero-for-nonzero", "a send of bytes never returns 0"))
     } else if count > readable {
         let because = "the buffer is readable for fewer bytes";
         Some((Invariant::SendResult, "accepted-unreadable", because))
+    } else if count == 0 && ask.by != By::Call {
+        // sendfile(2) and splice(2) of no bytes do not ask the socket
+        None
     } else if side.shut_wr {
         let because = "the sending side was shut down before, which gives EPIPE";
         Some((Invariant::SendResult, "accepted-after-shut-wr", because))
@@ -47,15 +65,71 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     if let Some((invariant, diagnosis, because)) = complaint {
         model.blame(call, invariant, diagnosis, because);
     }
-    let blocking = !model.nonblocking(call.record);
-    let held = side.corked || ask.flags.contains(SendFlags::MORE);
-    let peer_open = model.side(endpoint.peer()).open();
-    let urgent = ask.flags.contains(SendFlags::OOB);
-    model.outgoing_mut(endpoint).accept(u64::from(count.min(ask.len)), urgent, blocking, held);
-    if !peer_open {
-        model.side_mut(endpoint).sent_to_closed += u64::from(count);
-    }
+    take(model, call, count.min(ask.len), ask.flags, true);
     backpressure(model, call);
+    eaten(model, call, ask, count);
+}
+
+/// A send of several pieces that ends early may have met an error, which `sendmmsg(2)`, `splice(2)` and `sendfile(2)`
+/// swallow once bytes were moved (`__sys_sendmmsg`, `splice_to_socket`).
+pub(crate) fn eaten(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+    let side = model.side_mut(call.record.endpoint);
+    let pieces = matches!(ask.by, By::Batch(_) | By::Splice | By::File);
+    side.murky |= pieces && count < ask.len && side.exposed;
+}
+
+/// The socket has accepted bytes; `sure` where no other call overlaps.
+pub(crate) fn take(
+    model: &mut Model<'_>,
+    call: Call<'_>,
+    count: u32,
+    flags: SendFlags,
+    sure: bool,
+) {
+    let record = call.record;
+    let endpoint = record.endpoint;
+    let held = model.side(endpoint).corked || flags.contains(SendFlags::MORE);
+    let blocking = !model.nonblocking(record);
+    let urgent = flags.contains(SendFlags::OOB);
+    let stream = model.outgoing_mut(endpoint);
+    stream.accept(u64::from(count), urgent, blocking, held);
+    // each message of a batch has an urgent byte of its own
+    let several = matches!(record.op, Op::Send { by: By::Batch(2..), .. });
+    let unclear = !sure || several || stream.braid.is_some();
+    stream.lost_track |= urgent && count > 0 && unclear;
+    if let Some(braid) = &mut stream.braid
+        && count > 0
+    {
+        braid.accept(record.lane, count.into(), record.call_ns, record.return_ns);
+    }
+    let peer_open = model.side(endpoint.peer()).open();
+    let side = model.side_mut(endpoint);
+    if !peer_open {
+        side.sent_to_closed += u64::from(count);
+    }
+    if count > 0 && flags.contains(SendFlags::ZEROCOPY) {
+        let messages = match record.op {
+            Op::Send { by: By::Batch(n), .. } => u32::from(n),
+            _ => 1,
+        };
+        side.zerocopy_sends += messages;
+    }
+}
+
+/// `zerocopy`: the error queue completes no more sends than there were (`msg_zerocopy_realloc` numbers them).
+pub(crate) fn completions(model: &mut Model<'_>, call: Call<'_>) {
+    let Outcome::Value(count) = call.record.outcome else {
+        return;
+    };
+    let side = model.side_mut(call.record.endpoint);
+    side.completions += count;
+    let (sends, completions) = (side.zerocopy_sends, side.completions);
+    if completions > sends {
+        let because = format!(
+            "{completions} completions came by now, and {sends} sends with MSG_ZEROCOPY were successful"
+        );
+        model.blame(call, Invariant::Zerocopy, "more-completions-than-sends", &because);
+    }
 }
 
 /// `backpressure`: with both buffers fixed before the handshake, no more bytes are in between than the largest of
@@ -115,6 +189,10 @@ fn failed(model: &mut Model<'_>, call: Call<'_>, ask: Ask, errno: Errno) {
             side.error_pending = false;
         }
         Errno::ECONNRESET => model.error_reported(call, errno, Invariant::SendResult),
+        ENOBUFS if ask.flags.contains(SendFlags::ZEROCOPY) => {
+            // no memory for the notification, or RLIMIT_MEMLOCK (msg_zerocopy_realloc)
+        }
+        ETIMEDOUT => model.error_reported(call, errno, Invariant::SendResult),
         _ => {
             let because = "TCP never gives this error here";
             model.blame(call, Invariant::SendResult, "unexpected-errno", because);
@@ -129,6 +207,10 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let complaint = if ask.len == 0 {
         let because = "a send of no bytes needs no room";
         Some((Invariant::ZeroLength, "send-fails", because))
+    } else if !model.nonblocking(call.record) && lenient(ask) {
+        None
+    } else if !model.nonblocking(call.record) && side.sndtimeo > 0 {
+        return time::expired(model, call, side.sndtimeo);
     } else if !model.nonblocking(call.record) {
         let because = "it may block and SO_SNDTIMEO is not set";
         Some((Invariant::SendResult, "eagain-while-blocking", because))
@@ -149,6 +231,13 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
 }
 
+/// Whether `EAGAIN` may come without `O_NONBLOCK` for reasons that are not the socket's: `SPLICE_F_NONBLOCK` is about the
+/// pipe, and `io_uring(7)` tries without waiting.
+fn lenient(ask: Ask) -> bool {
+    let flagged = ask.flags.contains(SendFlags::DONTWAIT);
+    ask.by == By::Uring || flagged && matches!(ask.by, By::Splice | By::File)
+}
+
 /// `send-to-dead`: what was sent to a closed peer is answered by a reset, it is not swallowed.
 ///
 /// A closed TCP socket answers bytes with a reset (`tcp_rcv_state_process`, `tcp_timewait_state_process`), which
@@ -158,7 +247,7 @@ pub(crate) fn swallowed(model: &mut Model<'_>, call: Call<'_>) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint);
     let by_close = model.side(endpoint.peer()).ending == Some(Ending::Close);
-    let off_tcp = model.history.ring(endpoint);
+    let off_tcp = model.ring(endpoint);
     let before = model.outgoing(endpoint).accepted
         - side.sent_to_closed.min(model.outgoing(endpoint).accepted);
     if by_close

@@ -1,7 +1,8 @@
 use scenario::history::{Errno, Outcome};
 use scenario::verdict::Doubt;
 use scenario::{
-    Buffer, Endpoint, Expect, How, Invariant, Op, Ready, RecvFlags, SendFlags, SockOption, Verdict,
+    Buffer, By, Endpoint, Expect, How, Invariant, Op, Ready, RecvFlags, SendFlags, SockOption,
+    Verdict,
 };
 
 use super::story::{Client, Server, Story, bytes, raw};
@@ -36,7 +37,7 @@ fn send_returns_one_to_len() {
 fn send_reads_only_what_is_mapped() {
     let torn = |buffer, outcome| {
         let flags = SendFlags::empty();
-        Story::new().call(Client, Op::Send { len: 100, flags, buffer }, outcome)
+        Story::new().call(Client, Op::Send { len: 100, flags, buffer, by: By::Call }, outcome)
     };
     torn(Buffer::Torn(50), Outcome::Value(50)).passes();
     torn(Buffer::Unmapped, failed(Errno::EFAULT)).passes();
@@ -65,7 +66,7 @@ fn send_after_shut_wr_is_epipe_with_sigpipe() {
         .shutdown(Client, How::Wr)
         .call(
             Client,
-            Op::Send { len: 5, flags: plain, buffer: Buffer::Unmapped },
+            Op::Send { len: 5, flags: plain, buffer: Buffer::Unmapped, by: By::Call },
             failed(Errno::EFAULT),
         )
         .breaks(&[(Invariant::SendResult, "efault-after-shut-wr")]);
@@ -184,7 +185,7 @@ fn rcvlowat_holds_for_blocking_receives() {
 #[test_log::test]
 fn trunc_counts_consumes_and_writes_nothing() {
     let trunc = |count| {
-        let outcome = Outcome::Received { count, data: vec![] };
+        let outcome = Outcome::Received { count, data: vec![], left: None };
         Story::new().send(Client, 100).received(Server, 60, RecvFlags::TRUNC, outcome)
     };
     trunc(60).recv(Server, 100, 60..100).passes();
@@ -192,7 +193,12 @@ fn trunc_counts_consumes_and_writes_nothing() {
     trunc(60).touching(60).breaks(&[(Invariant::Trunc, "wrote-to-buffer")]);
     trunc(60)
         .recv(Server, 60, 60..100)
-        .received(Server, 60, RecvFlags::TRUNC, Outcome::Received { count: 1, data: vec![] })
+        .received(
+            Server,
+            60,
+            RecvFlags::TRUNC,
+            Outcome::Received { count: 1, data: vec![], left: None },
+        )
         .breaks(&[(Invariant::Trunc, "more-than-accepted")]);
     Story::new()
         .send(Client, 9)
@@ -205,7 +211,7 @@ fn trunc_counts_consumes_and_writes_nothing() {
 fn a_zero_length_call_returns_at_once() {
     let zero =
         |outcome| Story::new().send(Client, 9).received(Server, 0, NONE, outcome).outq_was(0);
-    zero(Outcome::Received { count: 0, data: vec![] }).recv(Server, 9, 0..9).passes();
+    zero(Outcome::Received { count: 0, data: vec![], left: None }).recv(Server, 9, 0..9).passes();
     zero(failed(Errno::EAGAIN)).breaks(&[(Invariant::ZeroLength, "eagain-with-bytes-deliverable")]);
     Story::new().received(Server, 0, NONE, failed(Errno::EAGAIN)).passes();
     Story::new()
@@ -225,9 +231,9 @@ fn efault_exactly_for_bytes_into_unwritable_memory() {
         .breaks(&[(Invariant::Efault, "bytes-lost")]);
     into(Buffer::Unmapped, failed(Errno::EAGAIN))
         .breaks(&[(Invariant::Efault, "eagain-with-bytes-deliverable")]);
-    into(Buffer::Unmapped, Outcome::Received { count: 0, data: vec![] })
+    into(Buffer::Unmapped, Outcome::Received { count: 0, data: vec![], left: None })
         .breaks(&[(Invariant::Efault, "eof-with-bytes-deliverable")]);
-    let half = Outcome::Received { count: 50, data: vec![bytes(Client, 0..50)] };
+    let half = Outcome::Received { count: 50, data: vec![bytes(Client, 0..50)], left: None };
     into(Buffer::Torn(50), half.clone()).passes();
     into(Buffer::Torn(40), half).breaks(&[(Invariant::Efault, "bytes-into-unmapped")]);
     into(Buffer::Mapped, fault.clone()).breaks(&[(Invariant::RecvResult, "efault-on-writable")]);
@@ -254,9 +260,9 @@ fn oob_gives_the_urgent_byte_only() {
     ordinary(failed(Errno::EINVAL)).passes();
     ordinary(failed(Errno::EAGAIN)).breaks(&[(Invariant::Oob, "eagain-for-urgent")]);
     ordinary(failed(Errno::ECONNRESET)).breaks(&[(Invariant::Oob, "unexpected-errno")]);
-    ordinary(Outcome::Received { count: 0, data: vec![] })
+    ordinary(Outcome::Received { count: 0, data: vec![], left: None })
         .breaks(&[(Invariant::Oob, "eof-for-urgent")]);
-    ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)] })
+    ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)], left: None })
         .breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
 }
 
@@ -270,7 +276,8 @@ fn an_urgent_byte_that_arrived_is_there() {
     // it may be on its way
     oob(urgent(), failed(Errno::EINVAL)).outq_was(10).passes();
     // it was read before, or moved on behind
-    let twice = oob(urgent(), Outcome::Received { count: 1, data: vec![raw(Client, 9..10)] });
+    let twice =
+        oob(urgent(), Outcome::Received { count: 1, data: vec![raw(Client, 9..10)], left: None });
     oob(twice, failed(Errno::EINVAL)).outq_was(0).passes();
     let behind = urgent().recv(Server, 100, 0..9).recv_fails(Server, Errno::EAGAIN);
     oob(behind, failed(Errno::EINVAL)).outq_was(0).passes();
@@ -283,8 +290,9 @@ fn an_urgent_byte_that_arrived_is_there() {
 #[test_log::test]
 fn what_cannot_sleep_does_not() {
     let stuck = |story: Story, op| story.call(Server, op, Outcome::Stuck);
-    let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped };
-    let send = Op::Send { len: 100, flags: SendFlags::empty(), buffer: Buffer::Mapped };
+    let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by: By::Call };
+    let send =
+        Op::Send { len: 100, flags: SendFlags::empty(), buffer: Buffer::Mapped, by: By::Call };
     stuck(Story::new(), recv(NONE)).breaks(&[(Invariant::Dontwait, "recv-slept")]);
     stuck(Story::blocking(), recv(RecvFlags::DONTWAIT))
         .breaks(&[(Invariant::Dontwait, "recv-slept")]);

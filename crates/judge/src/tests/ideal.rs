@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use scenario::history::{Errno, Outcome};
-use scenario::{Buffer, Endpoint, How, Op, Ready, RecvFlags, SendFlags, Verdict};
+use scenario::{Buffer, By, Endpoint, How, Op, Ready, RecvFlags, SendFlags, Verdict};
 
 use super::story::{Client, Server, Story, bytes};
 
@@ -104,14 +104,14 @@ impl Tcp {
         let outcome = if empty && !ended {
             Outcome::Errno(Errno::EAGAIN)
         } else {
-            Outcome::Received { count: u32::try_from(count).unwrap(), data }
+            Outcome::Received { count: u32::try_from(count).unwrap(), data, left: None }
         };
         if !flags.contains(RecvFlags::PEEK) {
             pipe.read += count;
         }
         let outq = pipe.outq();
         let buffer = Buffer::Mapped;
-        story.call(endpoint, Op::Recv { len, flags, buffer }, outcome).outq_was(outq)
+        story.call(endpoint, Op::Recv { len, flags, buffer, by: By::Call }, outcome).outq_was(outq)
     }
 
     fn ready(&self, endpoint: Endpoint) -> Ready {

@@ -5,7 +5,7 @@ use super::story::Story;
 
 fn asked(results: [Option<i32>; 2], updates: [Option<i32>; 2]) -> Story {
     let mut story = Story::new();
-    story.history.pairing = Pairing::Asked { results, updates };
+    story.history.connections[0].pairing = Pairing::Asked { results, updates, further: [None; 2] };
     story
 }
 

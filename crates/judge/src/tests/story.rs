@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use scenario::history::{At, Bounds, Errno, Outcome, Pairing, Record, Traffic};
+use scenario::history::{At, Bounds, Connection, Errno, Outcome, Pairing, Record, Traffic};
 use scenario::payload::{self, Key, Run};
 use scenario::{
-    Buffer, Endpoint, Expect, History, How, Invariant, Lane, Op, Ready, RecvFlags, Scenario,
-    SendFlags, Setup, SockOption, Step, Verdict,
+    Buffer, By, Endpoint, Expect, History, How, Invariant, Lane, Op, Ready, RecvFlags, Scenario,
+    SendFlags, Setup, SockOption, Step, Verdict, When,
 };
 
 use crate::{Contract, judge};
@@ -47,21 +47,29 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// Two endpoints with a lane each, both non-blocking.
+    /// Two endpoints with two lanes each, both non-blocking.
     pub(crate) fn new() -> Story {
-        let lane = |name: &str, endpoint| Lane { name: name.to_owned(), endpoint };
+        let lane = |name: &str, endpoint| Lane { name: name.to_owned(), pair: 0, endpoint };
         Story {
             scenario: Scenario {
-                lanes: vec![lane("c", Client), lane("s", Server)],
+                lanes: vec![
+                    lane("c", Client),
+                    lane("s", Server),
+                    lane("c2", Client),
+                    lane("s2", Server),
+                ],
                 ..Scenario::default()
             },
             history: History {
                 key: key(),
                 run: RUN,
-                pairing: Pairing::NotAsked,
+                connections: vec![Connection {
+                    pair: 0,
+                    pairing: Pairing::NotAsked,
+                    traffic: [Traffic::default(); 2],
+                }],
                 bounds: Bounds::default(),
                 records: Vec::new(),
-                traffic: [Traffic::default(); 2],
                 ring_counter: None,
             },
             at_finale: false,
@@ -78,7 +86,7 @@ impl Story {
     }
 
     pub(crate) fn set_up(mut self, endpoint: Endpoint, option: SockOption) -> Story {
-        self.scenario.setup.push(Setup { endpoint, option });
+        self.scenario.setup.push(Setup { pair: 0, endpoint, option });
         self
     }
 
@@ -92,7 +100,12 @@ impl Story {
         let at = if self.at_finale {
             At::Finale
         } else {
-            self.scenario.steps.push(Step { lane: u8::from(endpoint == Server), op, expect: None });
+            self.scenario.steps.push(Step {
+                lane: u8::from(endpoint == Server),
+                when: When::Then,
+                op,
+                expect: None,
+            });
             At::Step(u32::try_from(self.scenario.steps.len() - 1).unwrap())
         };
         let touched = match (&op, &outcome) {
@@ -105,18 +118,51 @@ impl Story {
         };
         let sigpipe = matches!(&op, Op::Send { flags, .. } if !flags.contains(SendFlags::NOSIGNAL))
             && outcome == Outcome::Errno(Errno::EPIPE);
-        let clock = self.history.records.last().map_or(0, |r| r.return_ns + 1_000);
+        let clock = self.history.records.iter().map(|r| r.return_ns + 1_000).max().unwrap_or(0);
         self.history.records.push(Record {
             at,
+            lane: (!self.at_finale).then_some(u8::from(endpoint == Server)),
+            connection: 0,
             endpoint,
             op,
             call_ns: clock,
             return_ns: clock + 1_000,
             peer_outq: None,
             outcome,
+            cpu_ns: 0,
             touched,
             sigpipe,
         });
+        self
+    }
+
+    /// The last call is the endpoint's second lane's.
+    pub(crate) fn second(mut self) -> Story {
+        let step = self.scenario.steps.last_mut().unwrap();
+        step.lane += 2;
+        self.last().lane = Some(if self.last().endpoint == Client { 2 } else { 3 });
+        self
+    }
+
+    /// The last call was under way between these, in microseconds since the call before it began.
+    pub(crate) fn while_us(mut self, from: u64, to: u64) -> Story {
+        let before = self.history.records.iter().rev().nth(1).map_or(0, |r| r.call_ns);
+        self.last().call_ns = before + from * 1_000;
+        self.last().return_ns = before + to * 1_000;
+        self
+    }
+
+    /// The last call kept a processor busy so long.
+    pub(crate) fn busy_ms(mut self, ms: u64) -> Story {
+        self.last().cpu_ns = ms * 1_000_000;
+        self
+    }
+
+    /// The last receive was told that so much is left.
+    pub(crate) fn left(mut self, bytes: u32) -> Story {
+        if let Outcome::Received { left, .. } = &mut self.last().outcome {
+            *left = Some(bytes);
+        }
         self
     }
 
@@ -153,7 +199,7 @@ impl Story {
 
     /// TCP took so much of what the endpoint sent.
     pub(crate) fn traffic(mut self, sender: Endpoint, accepted: u64, tcp: u64) -> Story {
-        self.history.traffic[sender.index()] = Traffic { accepted, tcp: Some(tcp) };
+        self.history.connections[0].traffic[sender.index()] = Traffic { accepted, tcp: Some(tcp) };
         self
     }
 
@@ -169,7 +215,7 @@ impl Story {
         outcome: Outcome,
     ) -> Story {
         let buffer = Buffer::Mapped;
-        self.call(endpoint, Op::Send { len, flags, buffer }, outcome)
+        self.call(endpoint, Op::Send { len, flags, buffer, by: By::Call }, outcome)
     }
 
     /// A receive that gets bytes of the peer's stream.
@@ -190,7 +236,7 @@ impl Story {
     ) -> Story {
         let count = data.iter().map(Run::len).sum::<usize>();
         let count = u32::try_from(count).unwrap();
-        self.received(endpoint, len, flags, Outcome::Received { count, data })
+        self.received(endpoint, len, flags, Outcome::Received { count, data, left: None })
     }
 
     pub(crate) fn received(
@@ -201,7 +247,7 @@ impl Story {
         outcome: Outcome,
     ) -> Story {
         let buffer = Buffer::Mapped;
-        self.call(endpoint, Op::Recv { len, flags, buffer }, outcome)
+        self.call(endpoint, Op::Recv { len, flags, buffer, by: By::Call }, outcome)
     }
 
     /// A receive of up to 100 bytes that fails.
@@ -217,7 +263,7 @@ impl Story {
         outcome: Outcome,
     ) -> Story {
         let flags = RecvFlags::empty();
-        self.call(endpoint, Op::Recv { len, flags, buffer }, outcome)
+        self.call(endpoint, Op::Recv { len, flags, buffer, by: By::Call }, outcome)
     }
 
     /// A receive of 100 bytes that returns 0.

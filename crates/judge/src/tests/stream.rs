@@ -213,7 +213,7 @@ fn a_count_across_an_urgent_byte_leaves_two_positions() {
             .sent(Client, 10, SendFlags::OOB, Outcome::Value(10))
             .send(Client, 20)
             .recv(Server, 100, 0..19)
-            .received(Server, 5, flags, Outcome::Received { count: 5, data: vec![] })
+            .received(Server, 5, flags, Outcome::Received { count: 5, data: vec![], left: None })
     };
     unseen(RecvFlags::TRUNC).recv(Server, 100, 24..40).passes();
     unseen(RecvFlags::TRUNC).recv(Server, 100, 25..40).passes();

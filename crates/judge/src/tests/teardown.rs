@@ -206,3 +206,25 @@ fn at_the_end_everything_has_come() {
         .outq_was(0)
         .breaks(&[(Invariant::Stall, "fin-never-arrives")]);
 }
+
+#[test_log::test]
+fn on_a_bad_wire_what_does_not_come_may_have_been_lost() {
+    let aborted = |loss_permille, delay_us| {
+        let mut story =
+            Story::new().abort(Client).finale().recv_fails(Server, Errno::EAGAIN).lasting_ms(5_000);
+        story.scenario.wire = scenario::Wire { delay_us, loss_permille };
+        story
+    };
+    aborted(0, 0).breaks(&[(Invariant::Reset, "never-arrives")]);
+    aborted(0, 100).breaks(&[(Invariant::Reset, "never-arrives")]);
+    assert_eq!(aborted(10, 0).verdict(), Verdict::Inconclusive(Doubt::DrainBound));
+    let kept_alive = |delay_us| {
+        let mut story = Story::new()
+            .set_up(Client, scenario::SockOption::KeepAlive(true))
+            .recv_fails(Server, Errno::ECONNRESET);
+        story.scenario.wire = scenario::Wire { delay_us, loss_permille: 0 };
+        story
+    };
+    kept_alive(0).breaks(&[(Invariant::Reset, "error-without-cause")]);
+    kept_alive(900_000).passes();
+}

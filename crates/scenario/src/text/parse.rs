@@ -1,20 +1,15 @@
 //! Text → scenario.
 
 use std::fmt::{self, Display, Formatter};
-use std::ops::RangeInclusive;
-use std::str::FromStr;
-
-use strum::IntoEnumIterator;
 
 use super::line::{Line, Word, unknown};
+use super::step;
 use super::words::{
-    ARROW, END, ERRNO, NONE, OPS, OPTIONS, READY, RECV_FLAGS, SEND_FLAGS, STATEMENTS, SWITCH,
-    Shape, Statement, TORN, UNMAPPED, VERSION, Value, Words, listed, value,
+    BY, END, FLAWS, Flaw, STATEMENTS, Statement, TORN, VERSION, WHENS, listed, value,
 };
-use crate::case::{Expect, Family, Lane, Scenario, Setup, Step, Topology};
-use crate::history::Errno;
+use crate::case::{Attempt, Endpoint, Family, Lane, Scenario, Setup, Step, Topology, When, Wire};
 use crate::limits::{self, Excess};
-use crate::op::{Buffer, Op, Ready, RecvFlags, SendFlags, SockOption};
+use crate::op::Op;
 
 /// Where a text is no scenario, and what would be allowed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +54,9 @@ pub fn parse(text: &str) -> Result<Scenario, ParseError> {
         line.finish()?;
         last = line;
     }
-    // without a line break, "end" may be all that is left of a step of a lane of that name
-    let ambiguous = !text.ends_with('\n') && draft.has_lane(END);
+    // without a line break, "end" may be all that is left of a step of a lane whose name begins so
+    let begins_so = |lane: &Lane| lane.name.starts_with(END);
+    let ambiguous = !text.ends_with('\n') && draft.scenario.lanes.iter().any(begins_so);
     if !draft.ended || ambiguous {
         let message = if draft.versioned {
             format!(
@@ -74,9 +70,6 @@ pub fn parse(text: &str) -> Result<Scenario, ParseError> {
     Ok(draft.scenario)
 }
 
-/// What a call can be given, in bytes.
-const CALL: RangeInclusive<u32> = 0..=limits::CALL_BYTES;
-
 /// The scenario as far as it was read.
 #[derive(Default)]
 struct Draft {
@@ -84,6 +77,8 @@ struct Draft {
     versioned: bool,
     topology: Option<Topology>,
     family: Option<Family>,
+    pairs: Option<u8>,
+    attempt: Option<Attempt>,
     ended: bool,
 }
 
@@ -93,8 +88,12 @@ impl Draft {
         if !self.versioned {
             return self.version(line, first);
         }
-        if let Some(name) = first.text.strip_suffix(':') {
-            return self.step(line, first, name);
+        if first.text.ends_with(':') {
+            return self.step(line, When::Then, first, first);
+        }
+        if let Some(when) = value(WHENS, first.text) {
+            let lane = self.lane_of_step(line, first)?;
+            return self.step(line, when, first, lane);
         }
         let Some(statement) = value(STATEMENTS, first.text) else {
             return Err(line.error(first.column, self.unknown_statement(first.text)));
@@ -108,15 +107,33 @@ impl Draft {
             return Err(line.error(first.column, message));
         }
         match statement {
-            Statement::Topology => once(line, first, &mut self.topology, "topology")
-                .map(|topology| self.scenario.topology = topology),
-            Statement::Family => once(line, first, &mut self.family, "family")
-                .map(|family| self.scenario.family = family),
-            Statement::Set => {
-                let endpoint = line.name("endpoint")?;
-                let option = option(line)?;
-                self.scenario.setup.push(Setup { endpoint, option });
+            Statement::Topology => {
+                unstated(line, first, self.topology)?;
+                self.scenario.topology = *self.topology.insert(line.name("topology")?);
                 Ok(())
+            }
+            Statement::Wire => self.wire(line, first),
+            Statement::Family => {
+                unstated(line, first, self.family)?;
+                self.scenario.family = *self.family.insert(line.name("family")?);
+                Ok(())
+            }
+            Statement::Pairs => {
+                unstated(line, first, self.pairs)?;
+                let pairs = line.number("a number of pairs", &(1..=limits::PAIRS))?;
+                self.scenario.pairs = *self.pairs.insert(pairs);
+                Ok(())
+            }
+            Statement::Attempt => {
+                unstated(line, first, self.attempt)?;
+                self.scenario.attempt = *self.attempt.insert(line.name("attempt")?);
+                Ok(())
+            }
+            Statement::Set => {
+                let (endpoint, pair, word) = endpoint(line)?;
+                let option = step::option(line)?;
+                self.scenario.setup.push(Setup { pair, endpoint, option });
+                self.within_limits(line, word)
             }
             Statement::Lane => self.lane(line),
             Statement::Ring | Statement::End => Err(line
@@ -148,6 +165,7 @@ impl Draft {
         }
         let mut allowed = listed(STATEMENTS);
         allowed.remove(0);
+        allowed.extend(listed(WHENS));
         allowed.extend(self.lanes());
         unknown("statement", text, &allowed)
     }
@@ -173,178 +191,155 @@ impl Draft {
             .error(first.column, format!("state \"{missing}\" or another one before this line")))
     }
 
-    fn lane(&mut self, line: &mut Line<'_>) -> Result<(), ParseError> {
-        let name = line.take("the name of the lane")?;
-        let endpoint = line.name("endpoint")?;
-        self.scenario.lanes.push(Lane { name: name.text.to_owned(), endpoint });
-        self.within_limits(line, name)
+    fn wire(&mut self, line: &mut Line<'_>, first: Word<'_>) -> Result<(), ParseError> {
+        if self.scenario.wire != Wire::default() {
+            let message = "the wire is already described: remove one of the two".to_owned();
+            return Err(line.error(first.column, message));
+        }
+        if self.topology.is_none() {
+            let message = format!("state \"topology {}\" before this line", Topology::Veth);
+            return Err(line.error(first.column, message));
+        }
+        let mut wire = Wire::default();
+        while wire == Wire::default() || line.peek().is_some() {
+            let at = line.next;
+            let flaw = line.word(FLAWS, "flaw")?;
+            let word = line.words[at];
+            if line.words[..at].iter().any(|before| before.text == word.text) {
+                let message = format!("{:?} stands twice: remove one", word.text);
+                return Err(line.error(word.column, message));
+            }
+            match flaw {
+                Flaw::Delay => {
+                    let most = limits::WAIT_US;
+                    wire.delay_us = line.number("a number of microseconds", &(1..=most))?;
+                }
+                Flaw::Loss => {
+                    wire.loss_permille = line.number("how many of 1000 are lost", &(1..=1_000))?;
+                }
+            }
+        }
+        self.scenario.wire = wire;
+        self.within_limits(line, first)
     }
 
-    fn step(&mut self, line: &mut Line<'_>, first: Word<'_>, name: &str) -> Result<(), ParseError> {
+    fn lane(&mut self, line: &mut Line<'_>) -> Result<(), ParseError> {
+        let name = line.take("the name of the lane")?;
+        let (endpoint, pair, word) = endpoint(line)?;
+        let subject = if pair < self.scenario.pairs { name } else { word };
+        self.scenario.lanes.push(Lane { name: name.text.to_owned(), pair, endpoint });
+        self.within_limits(line, subject)
+    }
+
+    /// The lane after a word that says when its step begins.
+    fn lane_of_step<'a>(
+        &self,
+        line: &mut Line<'a>,
+        first: Word<'a>,
+    ) -> Result<Word<'a>, ParseError> {
+        let lane = line.take("the lane and a colon")?;
+        if lane.text.ends_with(':') {
+            return Ok(lane);
+        }
+        // that word may be a lane's name, too
+        let bare = [lane, first].into_iter().find(|word| self.has_lane(word.text));
+        let message = bare
+            .map_or_else(|| self.unknown_lane(lane.text), |bare| self.unknown_statement(bare.text));
+        Err(line.error(bare.unwrap_or(lane).column, message))
+    }
+
+    fn unknown_lane(&self, text: &str) -> String {
+        if self.scenario.lanes.is_empty() {
+            let name = text.trim_end_matches(':');
+            return format!("no lane {name:?}: declare it above with \"lane {name} client\"");
+        }
+        unknown("lane", text, &self.lanes())
+    }
+
+    fn step(
+        &mut self,
+        line: &mut Line<'_>,
+        when: When,
+        first: Word<'_>,
+        lane: Word<'_>,
+    ) -> Result<(), ParseError> {
         self.described(line, first)?;
         let lanes = &self.scenario.lanes;
-        let lane = lanes.iter().position(|lane| lane.name == name);
-        let Some(lane) = lane.and_then(|at| u8::try_from(at).ok()) else {
-            let message = if lanes.is_empty() {
-                format!("no lane {name:?}: declare it above with \"lane {name} client\"")
-            } else {
-                unknown("lane", first.text, &self.lanes())
-            };
-            return Err(line.error(first.column, message));
+        let is_it = |known: &Lane| lane.text.strip_suffix(':') == Some(&known.name);
+        let at = lanes.iter().position(is_it).and_then(|at| u8::try_from(at).ok());
+        let Some(at) = at else {
+            return Err(line.error(lane.column, self.unknown_lane(lane.text)));
         };
-        let word = line.peek().unwrap_or(first);
-        let op = op(line)?;
+        let verb = line.next;
+        let op = step::op(line, lanes)?;
+        let when = step::delay(line, when)?;
+        let expect = step::expect(line)?;
+        self.scenario.steps.push(Step { lane: at, when, op, expect });
         // what a limit is most often about: the length
-        let subject = match op {
-            Op::Send { .. } | Op::Recv { .. } => line.words[2],
-            _ => word,
-        };
-        let expect = expect(line)?;
-        self.scenario.steps.push(Step { lane, op, expect });
+        let has_length = matches!(op, Op::Send { .. } | Op::Recv { .. });
+        let subject = line.words[verb + usize::from(has_length)];
         self.within_limits(line, subject)
     }
 
     /// Checks the scenario so far, so that the line that goes beyond a limit is the one that is named.
     fn within_limits(&self, line: &Line<'_>, subject: Word<'_>) -> Result<(), ParseError> {
-        limits::check(&self.scenario).map_err(|excess| {
-            let message = match excess {
-                // the line says which step it is
-                Excess::Torn(_) => {
-                    format!("{TORN} at or beyond the end of the call: map fewer bytes")
-                }
-                excess => excess.to_string(),
-            };
-            line.error(subject.column, message)
-        })
-    }
-}
-
-/// A name that is stated once in a scenario.
-fn once<T: FromStr + IntoEnumIterator + Display + Copy>(
-    line: &mut Line<'_>,
-    first: Word<'_>,
-    slot: &mut Option<T>,
-    what: &str,
-) -> Result<T, ParseError> {
-    if let Some(stated) = slot {
-        let message = format!("{what} is already stated as {stated}: remove one of the two");
-        return Err(line.error(first.column, message));
-    }
-    let name = line.name(what)?;
-    *slot = Some(name);
-    Ok(name)
-}
-
-fn op(line: &mut Line<'_>) -> Result<Op, ParseError> {
-    Ok(match line.word(OPS, "op")? {
-        Shape::Send => {
-            let len = line.number("a length in bytes", &CALL)?;
-            let mut flags = SendFlags::empty();
-            while let Some(flag) = flag(line, SEND_FLAGS, "from", |flag| flags.contains(flag))? {
-                flags |= flag;
+        let Err(excess) = limits::check(&self.scenario) else {
+            return Ok(());
+        };
+        let at = |text| line.words.iter().rfind(|word| word.text == text).copied();
+        // the line says which step it is
+        let (word, message) = match excess {
+            Excess::Torn(_) => {
+                (subject, format!("{TORN} at or beyond the end of the call: map fewer bytes"))
             }
-            let buffer = buffer(line, "from")?;
-            Op::Send { len, flags, buffer }
-        }
-        Shape::Recv => {
-            let len = line.number("a length in bytes", &CALL)?;
-            let mut flags = RecvFlags::empty();
-            while let Some(flag) = flag(line, RECV_FLAGS, "into", |flag| flags.contains(flag))? {
-                flags |= flag;
+            Excess::By(_, why) => {
+                (at(BY).unwrap_or(subject), format!("{why}: name another call, or none"))
             }
-            let buffer = buffer(line, "into")?;
-            Op::Recv { len, flags, buffer }
-        }
-        Shape::Set => Op::Set(option(line)?),
-        Shape::Shutdown => Op::Shutdown(line.name("half")?),
-        Shape::Bare(op) => op,
-    })
-}
-
-/// The next flag; `None` where a buffer, an expected result or the end of the line follows.
-fn flag<T: Copy>(
-    line: &mut Line<'_>,
-    words: &Words<T>,
-    preposition: &str,
-    is_set: impl Fn(T) -> bool,
-) -> Result<Option<T>, ParseError> {
-    let Some(word) = line.peek() else {
-        return Ok(None);
-    };
-    if word.text == preposition || word.text == ARROW {
-        return Ok(None);
-    }
-    let Some(flag) = value(words, word.text) else {
-        let mut allowed = listed(words);
-        allowed.push(preposition.to_owned());
-        allowed.push(ARROW.to_owned());
-        return Err(line.error(word.column, unknown("flag", word.text, &allowed)));
-    };
-    if is_set(flag) {
-        let message = format!("flag {:?} stands twice: remove one", word.text);
-        return Err(line.error(word.column, message));
-    }
-    line.next += 1;
-    Ok(Some(flag))
-}
-
-fn buffer(line: &mut Line<'_>, preposition: &str) -> Result<Buffer, ParseError> {
-    if line.peek().is_none_or(|word| word.text != preposition) {
-        return Ok(Buffer::Mapped);
-    }
-    line.next += 1;
-    let word = line.take("a buffer: unmapped or torn")?;
-    match word.text {
-        UNMAPPED => Ok(Buffer::Unmapped),
-        TORN => Ok(Buffer::Torn(line.number("how many bytes are mapped", &CALL)?)),
-        text => {
-            let allowed = [UNMAPPED.to_owned(), TORN.to_owned()];
-            Err(line.error(word.column, unknown("buffer", text, &allowed)))
-        }
+            Excess::Connect(_) => {
+                (subject, "only a lane of the client connects: use one".to_owned())
+            }
+            Excess::Holders(_) => {
+                let most = limits::HOLDERS;
+                (subject, format!("a socket has at most {most} holders: remove this step"))
+            }
+            Excess::Wait(_) => {
+                let most = limits::WAIT_US;
+                (subject, format!("a step waits at most {most} us: shorten this"))
+            }
+            Excess::Pair(pair, _) => {
+                let pairs = usize::from(pair) + 1;
+                (subject, format!("pair {pair} is not there: state \"pairs {pairs}\" above"))
+            }
+            Excess::With => (line.words[0], excess.to_string()),
+            excess => (subject, excess.to_string()),
+        };
+        Err(line.error(word.column, message))
     }
 }
 
-fn option(line: &mut Line<'_>) -> Result<SockOption, ParseError> {
-    Ok(match line.word(OPTIONS, "option")? {
-        Value::Switch(make) => make(line.word(SWITCH, "value")?),
-        Value::Bytes(make) => make(line.number("a number of bytes", &(0..=u32::MAX))?),
-    })
-}
-
-fn expect(line: &mut Line<'_>) -> Result<Option<Expect>, ParseError> {
-    if line.peek().is_none_or(|word| word.text != ARROW) {
-        return Ok(None);
-    }
-    line.next += 1;
-    let what = "an expected result: a number, an error such as eagain, or what poll reports";
+/// An endpoint, its pair, and the word that names the latter.
+fn endpoint<'a>(line: &mut Line<'a>) -> Result<(Endpoint, u8, Word<'a>), ParseError> {
+    let at = line.next;
+    let endpoint = line.name("endpoint")?;
     let digit = |c: char| c.is_ascii_digit();
-    if line.peek().is_some_and(|word| word.text.starts_with(digit)) {
-        let value = line.number(what, &(0..=u32::MAX))?;
-        return Ok(Some(Expect::Value(value)));
-    }
-    let word = line.take(what)?;
-    if word.text == ERRNO {
-        let number = line.number("the number of the error", &(i32::MIN..=i32::MAX))?;
-        return Ok(Some(Expect::Errno(Errno(number))));
-    }
-    if let Some(errno) = Errno::from_name(word.text) {
-        return Ok(Some(Expect::Errno(errno)));
-    }
-    let mut ready = Ready::empty();
-    if word.text != NONE {
-        let mut column = word.column;
-        for text in word.text.split('|') {
-            let Some(bit) = value(READY, text) else {
-                let mut allowed = listed(READY);
-                allowed.extend(
-                    ["a number", NONE, "eagain", "econnreset", "epipe", "efault"]
-                        .map(str::to_owned),
-                );
-                return Err(line.error(column, unknown("result", text, &allowed)));
-            };
-            ready |= bit;
-            column += text.chars().count() + 1;
+    match line.peek().filter(|word| word.text.starts_with(digit)) {
+        Some(number) => {
+            let pair = line.number("the number of the pair", &(0..=limits::PAIRS - 1))?;
+            Ok((endpoint, pair, number))
         }
+        None => Ok((endpoint, 0, line.words[at])),
     }
-    Ok(Some(Expect::Ready(ready)))
+}
+
+/// Refuses what is stated a second time.
+fn unstated<T: Display>(
+    line: &Line<'_>,
+    first: Word<'_>,
+    stated: Option<T>,
+) -> Result<(), ParseError> {
+    let Some(stated) = stated else {
+        return Ok(());
+    };
+    let message = format!("{} is already stated as {stated}: remove one of the two", first.text);
+    Err(line.error(first.column, message))
 }

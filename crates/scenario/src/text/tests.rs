@@ -1,10 +1,20 @@
 use std::fmt::Write as _;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 
 use super::{arbitrary, parse, print};
 
 const HEADER: &str = "ring 1\ntopology loopback\nfamily v4\nlane c client\nlane s server\n";
+
+/// Where, how much, and what is put in its place.
+fn mistake() -> impl Strategy<Value = (Index, usize, &'static str)> {
+    let instead = select(vec![
+        "", " ", "\n", ":", "#", "|", "0", "99", "by", "with ", "start ", "after 1", "c",
+    ]);
+    (any::<Index>(), 0usize..6, instead)
+}
 
 proptest! {
     #[test]
@@ -24,10 +34,23 @@ proptest! {
     }
 
     #[test]
-    fn a_text_that_was_cut_short_is_an_error(scenario in arbitrary::scenario(), cut in any::<proptest::sample::Index>()) {
+    fn a_text_that_was_cut_short_is_an_error(scenario in arbitrary::scenario(), cut in any::<Index>()) {
         let text = print(&scenario);
         let cut = cut.index(text.trim_end().len());
         prop_assert!(parse(&text[..cut]).is_err(), "{}", &text[..cut]);
+    }
+
+    #[test]
+    fn a_text_with_a_mistake_is_read_or_refused(scenario in arbitrary::scenario(), mistakes in vec(mistake(), 1..4)) {
+        let mut text = print(&scenario);
+        for (at, length, instead) in mistakes {
+            let at = at.index(text.len() + 1);
+            let end = (at + length).min(text.len());
+            text.replace_range(at..end, instead);
+        }
+        if let Ok(scenario) = parse(&text) {
+            prop_assert_eq!(parse(&print(&scenario)), Ok(scenario), "{}", text);
+        }
     }
 
     #[test]
@@ -74,6 +97,73 @@ fn what_a_printed_scenario_looks_like() {
     insta::assert_snapshot!(print(&scenario));
 }
 
+/// All that [`what_a_printed_scenario_looks_like`] leaves out, as it is printed.
+const WIDE: &str = "\
+ring 1
+topology bridge
+wire delay 2000 loss 10
+family v4
+pairs 3
+attempt stranger
+set client 2 linger 0
+set server keepalive on
+lane c client
+lane d client 1
+lane with server 1
+
+c: send 100 more zerocopy by vector 3 from torn 5
+start with: recv 100 by batch 2
+with d: send 5 by uring after 20 -> 5
+with d: send 5 by splice
+start d: send 5 by file -> 5
+c: err-queue -> 1
+c: wait in|rdhup 50 by epoll-edge -> in|rdnorm
+c: wait none 0
+c: set peek-off 3
+c: set tcp-inq off
+d: signal with
+with with: signal d restart after 1000000
+with: at-mark
+c: pause 200
+
+end
+";
+
+#[test_log::test]
+fn the_wider_vocabulary_is_printed_as_it_is_written() {
+    let scenario = parse(WIDE).expect("well-formed");
+    assert_eq!(print(&scenario), WIDE);
+    assert_eq!(scenario.steps[10].op.to_string(), "signal lane 2", "an op alone knows no names");
+}
+
+#[test_log::test]
+fn the_documentation_shows_a_scenario() {
+    let shown = include_str!("mod.rs").split("```").nth(1).expect("a block");
+    let text: String =
+        shown.lines().skip(1).map(|line| line.replacen("//!", "", 1) + "\n").collect();
+    assert_eq!(parse(&text).map(|scenario| scenario.steps.len()), Ok(10), "{text}");
+}
+
+#[test_log::test]
+fn what_holds_anyway_may_be_written_and_is_not_printed() {
+    let plain =
+        "ring 1\ntopology veth\nfamily v6\nlane c client\n\nc: recv 1\nc: wait in 1\n\nend\n";
+    let written = "ring 1\nattempt once\npairs 1\ntopology veth\nfamily v6\nlane c client 0\n
+        c: recv 1 by call\nc: wait in 1 by poll\nend";
+    assert_eq!(parse(written).map(|scenario| print(&scenario)).as_deref(), Ok(plain));
+    let turned = "ring 1\ntopology veth\nwire loss 3 delay 2\nfamily v4\nend";
+    let wire = crate::Wire { delay_us: 2, loss_permille: 3 };
+    assert_eq!(parse(turned).map(|scenario| scenario.wire), Ok(wire));
+}
+
+#[test_log::test]
+fn a_name_that_begins_like_the_last_line_does_not_hide_that_the_text_was_cut() {
+    let text = HEADER.to_owned() + "lane ended client\nended: poll\nend\n";
+    assert!(parse(&text).is_ok());
+    let cut = text.find("ed: poll").expect("it is there");
+    assert!(parse(&text[..cut]).is_err());
+}
+
 /// Each line stands for one text: after the header if it begins with `…`, alone otherwise.
 const WRONG: &[&str] = &[
     "",
@@ -88,7 +178,22 @@ const WRONG: &[&str] = &[
     "ring 1/family v4/end",
     "ring 1/topology loopback/end",
     "ring 1/topology loopback/family v4/c: poll/end",
-    "ring 1/topology bridge",
+    "ring 1/topology brigde",
+    "ring 1/topology star",
+    "ring 1/wire delay 1",
+    "ring 1/topology loopback/wire delay 1",
+    "ring 1/topology veth/wire",
+    "ring 1/topology veth/wire dleay 1",
+    "ring 1/topology veth/wire delay 0",
+    "ring 1/topology veth/wire delay 1 delay 2",
+    "ring 1/topology veth/wire delay 2000000",
+    "ring 1/topology veth/wire loss 501",
+    "ring 1/topology veth/wire loss 5/wire loss 5",
+    "ring 1/pairs 0",
+    "ring 1/pairs 5",
+    "ring 1/pairs 2/pairs 2",
+    "ring 1/attempt thrice",
+    "ring 1/attempt once/attempt twice",
     "ring 1/family v5",
     "ring 1/family v4/family v6",
     "ring 1/set clint nodelay on",
@@ -97,9 +202,26 @@ const WRONG: &[&str] = &[
     "ring 1/set client cork yes",
     "ring 1/set client rcvbuf on",
     "ring 1/lane C client",
-    "ring 1/lane c client/lane d client",
+    "ring 1/set client linger 2/",
+    "ring 1/set client 1 cork on",
+    "ring 1/lane c client 1",
+    "ring 1/lane c client 4",
+    "ring 1/lane c client first",
     "ring 1/lane c client/lane c server",
-    "ring 1/lane c client/lane s server/lane t server",
+    "ring 1/topology loopback/family v4/start c: poll/end",
+    "ring 1/topology loopback/family v4/start c/end",
+    "…with c: poll",
+    "…start",
+    "…start c poll",
+    "…start d: poll",
+    "…start poll",
+    "…lane start client/start poll",
+    "…satrt c: poll",
+    "…with start c: poll",
+    "…c: poll after 5",
+    "…c: poll/with s: poll after",
+    "…c: poll/with s: poll after 1000001",
+    "…c: poll/with s: poll -> 0 after 5",
     "…c: sedn 10",
     "…c: frobnicate",
     "…c send 10",
@@ -120,6 +242,29 @@ const WRONG: &[&str] = &[
     "…c: recv 10 into torn",
     "…c: recv 10 into torn 10",
     "…c: send 10 into torn 4",
+    "…c: send 10 by",
+    "…c: send 10 by hand",
+    "…c: send 10 by vector",
+    "…c: send 10 by vector 17",
+    "…c: send 10 by uring more",
+    "…c: send 10 from torn 4 by uring",
+    "…c: send 10 by uring from torn 4",
+    "…c: send 10 oob by splice",
+    "…c: recv 10 by file",
+    "…c: wait",
+    "…c: wait in",
+    "…c: wait in|uot 5",
+    "…c: wait 5",
+    "…c: wait in 1001",
+    "…c: wait in 5 by pol",
+    "…c: signal",
+    "…c: signal d",
+    "…c: signal s again",
+    "…c: pause 1000001",
+    "…c: set linger 2",
+    "…c: set rcvtimeo on",
+    "…s: connect",
+    "…c: dup/c: dup/c: dup/c: dup/c: fork/c: fork/c: fork/c: fork",
     "…c: shutdown both",
     "…c: poll now",
     "…c: poll -> in|uot",

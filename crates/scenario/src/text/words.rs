@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use strum::IntoEnumIterator;
 
-use crate::op::{Op, Ready, RecvFlags, SendFlags, SockOption};
+use crate::case::When;
+use crate::op::{By, Op, Ready, RecvFlags, SendFlags, SockOption};
 
 /// The version of the language that this crate prints, and the only one that it reads.
 pub(super) const VERSION: &str = "1";
@@ -21,6 +22,13 @@ pub(super) const UNMAPPED: &str = "unmapped";
 /// A buffer of which only the first bytes are mapped.
 pub(super) const TORN: &str = "torn";
 
+/// What comes before the call that moves the bytes, or waits.
+pub(super) const BY: &str = "by";
+/// What comes before the delay of a step that is released together with others.
+pub(super) const AFTER: &str = "after";
+/// A signal whose handler has `SA_RESTART`.
+pub(super) const RESTART: &str = "restart";
+
 /// A word and what it stands for.
 pub(super) type Words<T> = [(&'static str, T)];
 
@@ -29,7 +37,10 @@ pub(super) type Words<T> = [(&'static str, T)];
 pub(super) enum Statement {
     Ring,
     Topology,
+    Wire,
     Family,
+    Pairs,
+    Attempt,
     Set,
     Lane,
     End,
@@ -38,23 +49,45 @@ pub(super) enum Statement {
 pub(super) const STATEMENTS: &Words<Statement> = &[
     ("ring", Statement::Ring),
     ("topology", Statement::Topology),
+    ("wire", Statement::Wire),
     ("family", Statement::Family),
+    ("pairs", Statement::Pairs),
+    ("attempt", Statement::Attempt),
     ("set", Statement::Set),
     ("lane", Statement::Lane),
     (END, Statement::End),
 ];
 
+/// What a wire does to packets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Delay,
+    Loss,
+}
+
+pub(super) const FLAWS: &Words<Flaw> = &[("delay", Flaw::Delay), ("loss", Flaw::Loss)];
+
+/// What stands before the lane of a step that does not simply follow the one before.
+pub(super) const WHENS: &Words<When> =
+    &[("start", When::Start), ("with", When::With { after_us: 0 })];
+
 /// What follows the word of an op.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Length, flags, buffer.
+    /// Length, flags, call, buffer.
     Send,
-    /// Length, flags, buffer.
+    /// Length, flags, call, buffer.
     Recv,
     /// An option and its value.
     Set,
+    /// Events, timeout, call.
+    Wait,
     /// Which half.
     Shutdown,
+    /// A lane, and whether its call is restarted.
+    Signal,
+    /// How long.
+    Pause,
     /// Nothing: the word is the op.
     Bare(Op),
 }
@@ -62,14 +95,47 @@ pub(super) enum Shape {
 pub(super) const OPS: &Words<Shape> = &[
     ("send", Shape::Send),
     ("recv", Shape::Recv),
+    ("err-queue", Shape::Bare(Op::ErrQueue)),
     ("set", Shape::Set),
     ("poll", Shape::Bare(Op::Poll)),
+    ("wait", Shape::Wait),
     ("inq", Shape::Bare(Op::Inq)),
     ("outq", Shape::Bare(Op::Outq)),
+    ("at-mark", Shape::Bare(Op::AtMark)),
     ("so-error", Shape::Bare(Op::SoError)),
     ("shutdown", Shape::Shutdown),
+    ("dup", Shape::Bare(Op::Dup)),
+    ("fork", Shape::Bare(Op::Fork)),
     ("close", Shape::Bare(Op::Close)),
     ("abort", Shape::Bare(Op::Abort)),
+    ("destroy", Shape::Bare(Op::Destroy)),
+    ("disconnect", Shape::Bare(Op::Disconnect)),
+    ("connect", Shape::Bare(Op::Connect)),
+    ("unhash", Shape::Bare(Op::Unhash)),
+    ("rehash", Shape::Bare(Op::Rehash)),
+    ("detach", Shape::Bare(Op::Detach)),
+    ("tls", Shape::Bare(Op::Tls)),
+    ("repair", Shape::Bare(Op::Repair)),
+    ("signal", Shape::Signal),
+    ("pause", Shape::Pause),
+];
+
+/// What follows the word of a call that moves bytes.
+#[derive(Clone, Copy)]
+pub(super) enum Mover {
+    /// Nothing.
+    Whole(By),
+    /// Into how many pieces the bytes are cut.
+    Pieces(fn(u8) -> By),
+}
+
+pub(super) const MOVERS: &Words<Mover> = &[
+    ("call", Mover::Whole(By::Call)),
+    ("vector", Mover::Pieces(By::Vector)),
+    ("batch", Mover::Pieces(By::Batch)),
+    ("uring", Mover::Whole(By::Uring)),
+    ("splice", Mover::Whole(By::Splice)),
+    ("file", Mover::Whole(By::File)),
 ];
 
 // flags are printed in the order of their table: what the call does first, whether it waits last
@@ -77,6 +143,7 @@ pub(super) const SEND_FLAGS: &Words<SendFlags> = &[
     ("more", SendFlags::MORE),
     ("oob", SendFlags::OOB),
     ("nosignal", SendFlags::NOSIGNAL),
+    ("zerocopy", SendFlags::ZEROCOPY),
     ("dontwait", SendFlags::DONTWAIT),
 ];
 
@@ -106,17 +173,26 @@ pub(super) const SWITCH: &Words<bool> = &[("on", true), ("off", false)];
 pub(super) enum Value {
     /// `on` or `off`
     Switch(fn(bool) -> SockOption),
-    /// A number of bytes.
-    Bytes(fn(u32) -> SockOption),
+    /// A number of these.
+    Number(&'static str, fn(u32) -> SockOption),
 }
 
 pub(super) const OPTIONS: &Words<Value> = &[
     ("cork", Value::Switch(SockOption::Cork)),
     ("nodelay", Value::Switch(SockOption::NoDelay)),
     ("nonblock", Value::Switch(SockOption::NonBlock)),
-    ("rcvbuf", Value::Bytes(SockOption::RcvBuf)),
-    ("sndbuf", Value::Bytes(SockOption::SndBuf)),
-    ("rcvlowat", Value::Bytes(SockOption::RcvLowat)),
+    ("oobinline", Value::Switch(SockOption::OobInline)),
+    ("keepalive", Value::Switch(SockOption::KeepAlive)),
+    ("tcp-inq", Value::Switch(SockOption::TcpInq)),
+    ("zerocopy", Value::Switch(SockOption::ZeroCopy)),
+    ("rcvbuf", Value::Number("bytes", SockOption::RcvBuf)),
+    ("sndbuf", Value::Number("bytes", SockOption::SndBuf)),
+    ("rcvlowat", Value::Number("bytes", SockOption::RcvLowat)),
+    ("peek-off", Value::Number("bytes", SockOption::PeekOff)),
+    ("rcvtimeo", Value::Number("milliseconds", SockOption::RcvTimeo)),
+    ("sndtimeo", Value::Number("milliseconds", SockOption::SndTimeo)),
+    ("busy-poll", Value::Number("microseconds", SockOption::BusyPoll)),
+    ("linger", Value::Number("seconds", SockOption::Linger)),
 ];
 
 /// The word for a value; "?" if the table has none, which the round-trip test would find.

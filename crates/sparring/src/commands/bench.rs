@@ -1,7 +1,6 @@
 //! `sparring bench`: plain TCP and a pair, side by side on one kernel.
 
 use std::sync::atomic::AtomicBool;
-use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -15,7 +14,7 @@ use crate::bout::{Bout, Round};
 use crate::commands::duration;
 use crate::exit::{Failure, Outcome};
 use crate::figures::{self, BusyPolling, Contest, Report};
-use crate::guest::Spec;
+use crate::guest::{self, Spec};
 use crate::interrupt;
 use crate::progress::Bar;
 use crate::target::{Target, TargetArgs};
@@ -87,7 +86,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut spec = target.spec(Key::from_seed(0), console.clone())?;
     // the program is attached only when the plain connection is made
     spec.plan.pairing = Pairing::None;
-    spec.machine.vcpus = args.vcpus.unwrap_or_else(processors);
+    spec.machine.vcpus = args.vcpus.unwrap_or_else(guest::racing_vcpus);
     let mut bench = Bench::new(args, &target, spec, &interrupted);
     let end = bench.all(&loads(args.mode, &args.size));
     let result = bench.report(end);
@@ -99,12 +98,6 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let report = result?;
     print(&report, args.json)?;
     Ok(outcome(&report))
-}
-
-/// One for each endpoint.
-fn processors() -> u32 {
-    let host = thread::available_parallelism().map_or(1, Into::into);
-    u32::try_from(host).unwrap_or(2).min(2)
 }
 
 /// Modes and sizes, in order.

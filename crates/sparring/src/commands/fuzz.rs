@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
+use generate::Scope;
 use report::Summary;
+use scenario::{Family, Topology};
 
 use crate::campaign::Campaign;
 use crate::commands::duration;
@@ -25,6 +27,12 @@ pub struct Args {
     /// Seed of the campaign: the same seed gives the same scenarios [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
+    /// How the endpoints of all scenarios reach each other [default: every way]
+    #[arg(long, value_name = "loopback|veth|bridge")]
+    topology: Option<Topology>,
+    /// The address family of all scenarios [default: both]
+    #[arg(long, value_name = "v4|v6")]
+    family: Option<Family>,
     /// How long to run, such as 90s, 10m or 2h [default: 60s, or no limit with --scenarios]
     #[arg(long, value_parser = duration)]
     time: Option<Duration>,
@@ -34,6 +42,9 @@ pub struct Args {
     /// VMs at the same time [default: one per processor]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
+    /// Processors of each VM [default: by turns 2, where the host has them, and 1]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
+    vcpus: Option<u32>,
     /// Where findings and summary.json go
     #[arg(long, default_value = "findings", value_name = "DIR")]
     out: PathBuf,
@@ -56,9 +67,11 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let campaign = Campaign {
         target,
         seed,
+        scope: Scope { topology: args.topology, family: args.family },
         time: args.time.or(args.scenarios.is_none().then_some(DEFAULT_TIME)),
         scenarios: args.scenarios,
         jobs: args.jobs.map_or_else(processors, usize::from),
+        vcpus: args.vcpus,
         out,
         stop_on_first: args.stop_on_first,
     };
@@ -116,6 +129,14 @@ fn print(summary: &Summary, out: &Path) {
         summary.ring_bytes + summary.tcp_bytes,
         summary.inconclusive,
         summary.vm_restarts,
+    );
+    println!(
+        "{} ops, {:.1} % as meant; {} scenarios overlap, {} have several pairs, {} a wire",
+        summary.ops,
+        summary.ops_as_meant * 100.0,
+        summary.overlapping,
+        summary.several_pairs,
+        summary.over_a_wire,
     );
     if summary.findings.is_empty() {
         if summary.unfinished.is_none() {

@@ -5,9 +5,23 @@ pub mod exec;
 pub mod fuzz;
 pub mod kernel;
 pub mod run;
+pub mod shrink;
 pub mod test;
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+use scenario::{Scenario, text};
+
+use crate::exit::Failure;
+
+/// Reads a `.ring` file.
+pub fn read_ring(file: &Path) -> Result<Scenario, Failure> {
+    let bad = |why: String| Failure::BadInput(format!("{}: {why}", file.display()));
+    let text = fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
+    text::parse(&text).map_err(|e| bad(e.to_string()))
+}
 
 /// Reads `90`, `90s`, `10m` or `2h`.
 pub fn duration(text: &str) -> Result<Duration, String> {

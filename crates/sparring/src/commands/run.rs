@@ -1,17 +1,18 @@
 //! `sparring run`: replay `.ring` files.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use report::{FindingKey, Reliability};
 use scenario::payload::Key;
 use scenario::verdict::Doubt;
-use scenario::{History, Scenario, Verdict, Violation, text};
+use scenario::{History, Scenario, Verdict, Violation};
 use serde::Serialize;
 use vm::wire::Depth;
 
+use crate::commands::read_ring;
 use crate::exit::{Failure, Outcome};
+use crate::guest;
 use crate::interrupt;
 use crate::replay::{Replay, Replayed};
 use crate::runner::Runner;
@@ -77,8 +78,11 @@ struct Counted {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
     // all files are read before the first machine boots: a bad one should not cost a boot
-    let scenarios =
-        args.files.iter().map(|file| read(file)).collect::<Result<Vec<Scenario>, Failure>>()?;
+    let scenarios = args
+        .files
+        .iter()
+        .map(|file| read_ring(file))
+        .collect::<Result<Vec<Scenario>, Failure>>()?;
     let target = args.target.resolve()?;
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;
@@ -86,7 +90,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         .prefix("sparring-run-")
         .tempdir()
         .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
-    let spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
+    let mut spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
+    if !scenarios.iter().all(Scenario::is_sequential) {
+        spec.machine.vcpus = guest::racing_vcpus();
+    }
     let mut replay = Replay::new(Runner::new(spec), target.contract);
     let mut results = Vec::new();
     for (file, scenario) in args.files.iter().zip(&scenarios) {
@@ -119,12 +126,6 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     } else {
         Outcome::Pass
     })
-}
-
-fn read(file: &Path) -> Result<Scenario, Failure> {
-    let bad = |why: String| Failure::BadInput(format!("{}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
-    text::parse(&text).map_err(|e| bad(e.to_string()))
 }
 
 fn repeat(

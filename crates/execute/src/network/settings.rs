@@ -1,4 +1,4 @@
-//! The guest's network, set up once per boot.
+//! What a network namespace needs before sockets can be made in it.
 
 use std::fs;
 use std::io;
@@ -19,8 +19,9 @@ struct Sysctl {
     optional: bool,
 }
 
-/// None of these changes which results a call may have: they only change how long things take and how much an
-/// earlier scenario is felt by a later one.
+/// Each network namespace has its own (`ipv4_net_table`). None of these changes which results a call may have: they only
+/// change how long things take, how much an earlier scenario is felt by a later one, and how soon a 4-tuple may be
+/// used again.
 const SYSCTLS: &[Sysctl] = &[
     // Every scenario takes a port. The more there are, the longer it takes until a 4-tuple comes again, so that
     // a late effect of a scenario does not hit the next one. `inet_hash_connect` wants ends of different parity.
@@ -32,6 +33,10 @@ const SYSCTLS: &[Sysctl] = &[
     // The delayed ACK is at most this minus a tick (`tcp_delack_max`): with the default of 200 ms it would be 40,
     // for which Nagle holds back small segments and SIOCOUTQ stays above 0. Microseconds. Since Linux 6.11.
     Sysctl { name: "tcp_rto_min_us", value: "5000", optional: true },
+    // A client that closed first leaves its 4-tuple in TIME_WAIT, and is to connect with it again after 2 ms
+    // (`tcp_twsk_unique`), not after a minute. The delay, in milliseconds, since Linux 6.14.
+    Sysctl { name: "tcp_tw_reuse", value: "1", optional: false },
+    Sysctl { name: "tcp_tw_reuse_delay", value: "1", optional: true },
     // What a connection learned about round trips and windows would otherwise be the next one's start
     // (`tcp_update_metrics`): a replayed scenario would depend on those before it.
     Sysctl { name: "tcp_no_metrics_save", value: "1", optional: false },
@@ -39,7 +44,7 @@ const SYSCTLS: &[Sysctl] = &[
 
 /// Brings `lo` up, with `127.0.0.1` and `::1`, and makes it fast and repeatable.
 ///
-/// Changes settings of the whole network namespace: for a guest that is ours.
+/// Changes settings of the network namespace that the calling thread is in: for a guest that is ours.
 ///
 /// # Errors
 /// [`Error::Sysctl`], [`Error::Call`] and [`Error::Resource`] without root, or without a mounted proc.

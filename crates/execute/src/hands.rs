@@ -1,0 +1,435 @@
+//! One thread's means of making calls, and how one op becomes a record.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use scenario::history::{At, Errno, Outcome, Record};
+use scenario::payload::{self, Run, Stream};
+use scenario::{Buffer, By, Endpoint, How, Op, RecvFlags, SendFlags, SockOption, Waiter, limits};
+
+use crate::backstage::{Reply, Request};
+use crate::buffer::{Inbox, Outbox};
+use crate::stage::{LaneState, Stage, number};
+use crate::sys;
+use crate::transfer::Tools;
+use crate::wait::Epolls;
+use crate::watchdog::{Watchdog, take_sigpipes};
+
+/// Which call is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) at: At,
+    /// `None` in the finale.
+    pub(crate) lane: Option<u8>,
+    pub(crate) pair: u8,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) op: Op,
+    /// Whether no other call is under way.
+    pub(crate) alone: bool,
+}
+
+impl Call {
+    pub(crate) fn finale(pair: u8, endpoint: Endpoint, op: Op) -> Call {
+        Call { at: At::Finale, lane: None, pair, endpoint, op, alone: true }
+    }
+}
+
+/// What is asked of the executor's thread, and its answer.
+pub(crate) type Ask<'a> = dyn FnMut(Request) -> Reply + 'a;
+
+/// What came back from a call, before it is a record.
+#[derive(Default)]
+struct Returned {
+    outcome: Option<Outcome>,
+    touched: u32,
+    besides: Vec<Record>,
+}
+
+impl From<Outcome> for Returned {
+    fn from(outcome: Outcome) -> Returned {
+        Returned { outcome: Some(outcome), ..Returned::default() }
+    }
+}
+
+impl From<Result<u32, Errno>> for Returned {
+    fn from(result: Result<u32, Errno>) -> Returned {
+        result.map_or_else(Outcome::Errno, Outcome::Value).into()
+    }
+}
+
+impl From<Result<u32, Option<Errno>>> for Returned {
+    fn from(result: Result<u32, Option<Errno>>) -> Returned {
+        match result {
+            Ok(value) => Outcome::Value(value).into(),
+            Err(Some(errno)) => Outcome::Errno(errno).into(),
+            Err(None) => Outcome::Stuck.into(),
+        }
+    }
+}
+
+/// A thread's buffers, timer and tools.
+#[derive(Debug)]
+pub(crate) struct Hands {
+    pub(crate) watchdog: Watchdog,
+    outbox: Outbox,
+    inbox: Inbox,
+    tools: Tools,
+}
+
+impl Hands {
+    /// Those of the calling thread, which must keep them.
+    pub(crate) fn new(bound: Duration) -> Result<Hands, crate::Error> {
+        Ok(Hands {
+            watchdog: Watchdog::new(bound)?,
+            outbox: Outbox::new()?,
+            inbox: Inbox::new()?,
+            tools: Tools::default(),
+        })
+    }
+
+    /// Forgets what belongs to the scenario that is over.
+    pub(crate) fn tidy(&mut self) {
+        self.tools.epolls = Epolls::default();
+        self.watchdog.stop();
+    }
+
+    /// Issues one op. Gives its record, after those of other calls that it took.
+    pub(crate) fn issue(
+        &mut self,
+        stage: &Stage,
+        call: Call,
+        ask: &mut Ask<'_>,
+    ) -> (Record, Vec<Record>) {
+        let Call { at, lane, pair, endpoint, op, alone } = call;
+        let connection = stage.side(pair, endpoint).connection;
+        let depends = matches!(
+            op,
+            Op::Recv { .. } | Op::Poll | Op::Wait { .. } | Op::Inq | Op::Close | Op::Abort
+        );
+        let peer_outq = if alone && depends { peer_outq(stage, pair, endpoint) } else { None };
+        let state = lane.map(|lane| &stage.lanes[usize::from(lane)]);
+        if let Some(state) = state {
+            state.signals.store(0, Ordering::SeqCst);
+            state.calling.store(true, Ordering::SeqCst);
+        }
+        let may_sleep = may_sleep(stage, call);
+        if let Err(error) = self.tools.prepare(op) {
+            // the call will say so, too
+            tracing::debug!("{error}");
+        }
+        let cpu_before = may_sleep.then(sys::thread_cpu_ns);
+        let call_ns = stage.now();
+        let returned = self.call(stage, call, may_sleep, ask);
+        let return_ns = stage.now();
+        let cpu_ns = cpu_before.map_or(0, |before| sys::thread_cpu_ns().saturating_sub(before));
+        if let Some(state) = state {
+            state.calling.store(false, Ordering::SeqCst);
+        }
+        // no other call raises it (sk_stream_error)
+        let sigpipe = matches!(op, Op::Send { .. }) && take_sigpipes() > 0;
+        let Returned { outcome, touched, besides } = returned;
+        let outcome = outcome.unwrap_or(Outcome::Closed);
+        let record = Record {
+            at,
+            lane,
+            connection,
+            endpoint,
+            op,
+            call_ns,
+            return_ns,
+            peer_outq,
+            outcome,
+            cpu_ns,
+            touched,
+            sigpipe,
+        };
+        (record, besides)
+    }
+
+    fn call(&mut self, stage: &Stage, call: Call, may_sleep: bool, ask: &mut Ask<'_>) -> Returned {
+        let Call { pair, endpoint, op, .. } = call;
+        match op {
+            Op::Pause(us) => {
+                thread::sleep(Duration::from_micros(us.into()));
+                return Outcome::Value(0).into();
+            }
+            Op::Signal { lane, restart } => return signal(stage, lane, restart).into(),
+            Op::Connect | Op::Destroy | Op::Unhash | Op::Rehash | Op::Detach => {
+                if may_sleep {
+                    self.watchdog.restart();
+                }
+                return self.ask(stage, call, ask);
+            }
+            Op::Close | Op::Abort => {
+                if !stage.side(pair, endpoint).is_open() {
+                    return Returned::default();
+                }
+                if may_sleep {
+                    self.watchdog.restart();
+                }
+                return stage.close(pair, endpoint, op == Op::Abort).into();
+            }
+            _ => {}
+        }
+        let Some(number) = stage.side(pair, endpoint).descriptor().map(number) else {
+            return Returned::default();
+        };
+        // SAFETY: a descriptor's number stays taken until the scenario is over, even where another lane closes it
+        // (Stage::close); in a sequential scenario there is no other lane
+        let socket = unsafe { BorrowedFd::borrow_raw(number) };
+        let returned = self.on_socket(stage, call, socket, may_sleep);
+        // it had been closed, and its number refers to no socket any more: which select(2) alone does not say
+        let is_select = matches!(op, Op::Wait { by: Waiter::Select, .. });
+        let is_there = || stage.side(pair, endpoint).descriptor().map(self::number) == Some(number);
+        let failed = returned.outcome == Some(Outcome::Errno(Errno(libc::EBADF)));
+        if failed || is_select && !is_there() { Returned::default() } else { returned }
+    }
+
+    fn ask(&mut self, stage: &Stage, call: Call, ask: &mut Ask<'_>) -> Returned {
+        let (At::Step(step), Some(lane)) = (call.at, call.lane) else {
+            return Returned::default();
+        };
+        let is_there = stage.side(call.pair, call.endpoint).is_open();
+        if !is_there && call.op != Op::Connect {
+            return Returned::default();
+        }
+        let reply = ask(Request { step, lane, op: call.op });
+        Returned { outcome: Some(reply.outcome), touched: 0, besides: reply.besides }
+    }
+
+    fn on_socket(
+        &mut self,
+        stage: &Stage,
+        call: Call,
+        socket: BorrowedFd<'_>,
+        may_sleep: bool,
+    ) -> Returned {
+        let Call { pair, endpoint, .. } = call;
+        match call.op {
+            Op::Send { len, flags, buffer, by } => {
+                self.send(stage, call, socket, may_sleep, (len, flags, buffer, by))
+            }
+            Op::Recv { len, flags, buffer, by } => {
+                self.recv(stage, call, socket, may_sleep, (len, flags, buffer, by))
+            }
+            Op::Set(option) => set(stage, call, socket, option).into(),
+            Op::Poll => ready(sys::ready(socket).map_err(Some)),
+            Op::Wait { events, timeout_ms, by } => {
+                let tools = &mut self.tools;
+                let state = call.lane.map(|lane| &stage.lanes[usize::from(lane)]);
+                let wait = || tools.wait(socket, events, timeout_ms, by);
+                ready(within_bound(&self.watchdog, state, may_sleep, wait))
+            }
+            Op::ErrQueue => sys::errqueue(socket).into(),
+            Op::Inq => sys::inq(socket).into(),
+            Op::Outq => sys::outq(socket).into(),
+            Op::AtMark => sys::at_mark(socket).into(),
+            Op::SoError => sys::so_error(socket).into(),
+            Op::Shutdown(how) => {
+                let result = sys::shutdown(socket, how);
+                stage.side(pair, endpoint).shut |= result.is_ok() && how != How::Rd;
+                result.into()
+            }
+            Op::Dup => {
+                let result = sys::dup(socket);
+                result.map(|copy| stage.side(pair, endpoint).hold(copy)).map(|()| 0).into()
+            }
+            Op::Fork => {
+                let result = sys::fork_holder(socket);
+                result
+                    .map(|child| stage.side(pair, endpoint).children.push(child))
+                    .map(|()| 0)
+                    .into()
+            }
+            Op::Disconnect => {
+                let result = sys::disconnect(socket);
+                stage.side(pair, endpoint).disconnected |= result.is_ok();
+                result.into()
+            }
+            Op::Tls => sys::tls(socket).into(),
+            Op::Repair => sys::repair(socket).into(),
+            _ => unreachable!("needs no socket"),
+        }
+    }
+
+    fn send(
+        &mut self,
+        stage: &Stage,
+        call: Call,
+        socket: BorrowedFd<'_>,
+        may_sleep: bool,
+        (len, flags, buffer, by): (u32, SendFlags, Buffer, By),
+    ) -> Returned {
+        let Call { pair, endpoint, .. } = call;
+        let Some(lane) = call.lane else { unreachable!("the finale sends nothing") };
+        let (stream, offset) = {
+            let side = stage.side(pair, endpoint);
+            (stage.stream(side.connection, lane), side.sent(lane))
+        };
+        let span = self.outbox.load(stage.key, (stream, offset), buffer, len);
+        let tools = &mut self.tools;
+        let state = Some(&stage.lanes[usize::from(lane)]);
+        let send = || tools.send(socket, span, flags, by);
+        let result = within_bound(&self.watchdog, state, may_sleep, send);
+        if let Ok(count) = result {
+            let mut side = stage.side(pair, endpoint);
+            // otherwise the pair has been connected anew, and what was sent is of no account
+            if side.connection == stream.pair {
+                side.accept(lane, stream, count, flags.contains(SendFlags::OOB));
+            }
+        }
+        result.into()
+    }
+
+    fn recv(
+        &mut self,
+        stage: &Stage,
+        call: Call,
+        socket: BorrowedFd<'_>,
+        may_sleep: bool,
+        (len, flags, buffer, by): (u32, RecvFlags, Buffer, By),
+    ) -> Returned {
+        let Call { pair, endpoint, .. } = call;
+        let (connection, hints) = {
+            let side = stage.side(pair, endpoint);
+            (side.connection, side.hints)
+        };
+        let span = self.inbox.place(buffer, len);
+        let tools = &mut self.tools;
+        let state = call.lane.map(|lane| &stage.lanes[usize::from(lane)]);
+        let recv = || tools.recv(socket, span, flags, by, hints);
+        let result = within_bound(&self.watchdog, state, may_sleep, recv);
+        let touched = self.inbox.touched(span);
+        let outcome = match result {
+            Err(None) => Outcome::Stuck,
+            Err(Some(errno)) => Outcome::Errno(errno),
+            Ok((count, left)) => {
+                let data = if flags.contains(RecvFlags::TRUNC) {
+                    Vec::new()
+                } else {
+                    let received = self.inbox.received(span, count);
+                    let expected = expected(stage, pair, endpoint, flags);
+                    payload::decode(stage.key, received, &expected, |stream, offset| {
+                        plausible(stage, stream, offset)
+                    })
+                };
+                let consumes = !flags.intersects(RecvFlags::PEEK | RecvFlags::OOB);
+                let mut side = stage.side(pair, endpoint);
+                if consumes && side.connection == connection {
+                    side.consume(count, end(&data));
+                }
+                Outcome::Received { count, data, left }
+            }
+        };
+        self.inbox.restore(span, touched);
+        Returned { outcome: Some(outcome), touched, besides: Vec::new() }
+    }
+}
+
+/// Whether the call may sleep, and so needs a time limit of its own.
+fn may_sleep(stage: &Stage, call: Call) -> bool {
+    let side = stage.side(call.pair, call.endpoint);
+    match call.op {
+        Op::Close | Op::Abort => side.lingers,
+        op => op.may_sleep(side.nonblocking),
+    }
+}
+
+/// What the other endpoint sent and has no acknowledgement of, in bytes.
+fn peer_outq(stage: &Stage, pair: u8, endpoint: Endpoint) -> Option<u32> {
+    stage.side(pair, endpoint).descriptor()?;
+    let peer = stage.side(pair, endpoint.peer());
+    sys::outq(peer.descriptor()?.as_fd()).ok()
+}
+
+fn ready(result: Result<scenario::Ready, Option<Errno>>) -> Returned {
+    match result {
+        Ok(ready) => Outcome::Ready(ready).into(),
+        Err(Some(errno)) => Outcome::Errno(errno).into(),
+        Err(None) => Outcome::Stuck.into(),
+    }
+}
+
+fn set(
+    stage: &Stage,
+    call: Call,
+    socket: BorrowedFd<'_>,
+    option: SockOption,
+) -> Result<u32, Errno> {
+    let result = sys::set_option(socket, option)?;
+    let mut side = stage.side(call.pair, call.endpoint);
+    match option {
+        SockOption::NonBlock(on) => side.nonblocking = on,
+        SockOption::TcpInq(on) => side.hints = on,
+        SockOption::Linger(_) => side.lingers = true,
+        _ => {}
+    }
+    Ok(result)
+}
+
+fn signal(stage: &Stage, lane: u8, restart: bool) -> Result<u32, Errno> {
+    let state = &stage.lanes[usize::from(lane)];
+    state.signals.fetch_add(1, Ordering::SeqCst);
+    sys::signal_thread(state.thread.load(Ordering::SeqCst), restart)
+}
+
+/// Where what this endpoint receives next most likely comes from.
+fn expected(stage: &Stage, pair: u8, endpoint: Endpoint, flags: RecvFlags) -> Vec<(Stream, u64)> {
+    if flags.contains(RecvFlags::OOB) {
+        return stage.side(pair, endpoint.peer()).urgent_at.into_iter().collect();
+    }
+    stage.side(pair, endpoint).expected.clone()
+}
+
+/// The stream of the last bytes, and where they end in it.
+fn end(data: &[Run]) -> Option<(Stream, u64)> {
+    match data.last() {
+        Some(Run::Coded { stream, offset, len }) => Some((*stream, offset + u64::from(*len))),
+        _ => None,
+    }
+}
+
+/// Whether payload may come from there: from any run, but only from lanes and offsets that scenarios have.
+fn plausible(stage: &Stage, stream: Stream, offset: u64) -> bool {
+    let known = usize::from(stream.pair) < limits::CONNECTIONS
+        && usize::from(stream.lane) < limits::LANES.max(stage.lanes.len());
+    known && offset < limits::TOTAL_BYTES
+}
+
+/// Repeats a call that a signal interrupted, until the bound is over, or the scenario: `Err(None)`. A signal of another
+/// lane is none of ours, and what it does to the call is a result.
+///
+/// The watchdog's signal comes at the end of the bound for a call that may block. It may come sooner to one
+/// that must not, because starting the timer anew for each of those would cost as much as the call: should
+/// one sleep nevertheless, it is called again. An interrupted call has not moved a byte, so nothing is lost.
+fn within_bound<T>(
+    watchdog: &Watchdog,
+    state: Option<&LaneState>,
+    may_block: bool,
+    mut call: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Option<Errno>> {
+    let mut begun = None;
+    if may_block {
+        begun = Some(Instant::now());
+        watchdog.restart();
+    }
+    loop {
+        match call() {
+            Err(Errno::EINTR) if state.is_some_and(LaneState::is_over) => return Err(None),
+            Err(Errno::EINTR) if state.is_some_and(LaneState::signalled) => {
+                return Err(Some(Errno::EINTR));
+            }
+            Err(Errno::EINTR) => match begun {
+                Some(begun) if begun.elapsed() >= watchdog.bound() => return Err(None),
+                Some(_) => {}
+                None => {
+                    begun = Some(Instant::now());
+                    watchdog.restart();
+                }
+            },
+            result => return result.map_err(Some),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! `hang`, `dontwait`, `wakeup`: a call that must return, does.
+//!
+//! `recv(2)`, `send(2)`: `MSG_DONTWAIT` and `O_NONBLOCK` never sleep, and neither do `poll(2)` with timeout 0, the
+//! ioctls, the options, `shutdown(2)` and `close(2)` without a linger time. A blocking receive returns once
+//! `sock_rcvlowat` bytes are there, at EOF and on an error (`tcp_recvmsg_locked`); a blocking send on an
+//! error (`sk_stream_wait_memory`). Whether another blocking call had to return is not known. An interrupted
+//! call that had moved bytes would have returned their number, so the model need not change.
+
+use scenario::history::{Outcome, Record};
+use scenario::verdict::Doubt;
+use scenario::{By, Invariant, Op, Ready, RecvFlags, SockOption, Waiter};
+
+use crate::calls::{recv, time};
+use crate::model::{Call, Model, PeekOff};
+use crate::overlap;
+
+/// A call that no other overlapped.
+pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
+    let record = call.record;
+    let side = model.side(record.endpoint).clone();
+    let deliverable = model.incoming(record.endpoint).deliverable();
+    if side.murky {
+        return;
+    }
+    if model.nonblocking(record) {
+        let (invariant, diagnosis) = match record.op {
+            Op::Send { .. } => (Invariant::Dontwait, "send-slept"),
+            Op::Recv { .. } => (Invariant::Dontwait, "recv-slept"),
+            _ => (Invariant::Hang, "call-did-not-return"),
+        };
+        model.blame(call, invariant, diagnosis, "it must not sleep");
+        return;
+    }
+    if limits(model, call) {
+        return;
+    }
+    let reason = match record.op {
+        Op::Recv { len, flags, .. } => {
+            let all = flags.contains(RecvFlags::WAITALL);
+            let target = if all { len } else { side.lowat.min(len) };
+            let moved_peek = flags.contains(RecvFlags::PEEK) && side.peek_off != PeekOff::Off;
+            if deliverable >= u64::from(target.max(1))
+                && !model.incoming(record.endpoint).urgent_ahead()
+                && !moved_peek
+            {
+                Some(("recv-with-bytes-deliverable", "enough bytes were deliverable"))
+            } else if side.fin_known || side.shut_rd {
+                Some(("recv-at-eof", "there was nothing more to wait for"))
+            } else if side.dead {
+                Some(("recv-after-reset", "the connection was reset"))
+            } else {
+                None
+            }
+        }
+        Op::Send { .. } if side.shut_wr || side.dead => {
+            Some(("send-after-end", "the sending side was shut down"))
+        }
+        _ => None,
+    };
+    match reason {
+        Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
+        None => model.doubt(Doubt::CallStillWaiting),
+    }
+}
+
+/// `timeout`: a call with a time limit of its own outlasts it. True if it has one.
+fn limits(model: &mut Model<'_>, call: Call<'_>) -> bool {
+    let side = model.side(call.record.endpoint);
+    let limit = match call.record.op {
+        Op::Wait { timeout_ms, .. } => timeout_ms,
+        // io_uring(7) waits by polling, without a look at the time limits of the socket
+        Op::Recv { by: By::Uring, .. } | Op::Send { by: By::Uring, .. } => 0,
+        Op::Recv { .. } => side.rcvtimeo,
+        Op::Send { .. } => side.sndtimeo,
+        Op::Connect | Op::Destroy | Op::Pause(_) => return true,
+        _ => 0,
+    };
+    if limit > 0 && time::is_late(call, limit) {
+        let because = format!("its time limit is {limit} ms");
+        let lasted = time::lasted_ms(call);
+        let because = format!("{because} and it slept for {lasted} ms");
+        model.blame(call, Invariant::Timeout, "extended", &because);
+    }
+    limit > 0
+}
+
+/// `wakeup`: a call that others overlapped slept on although what it waited for was there: another call has said so
+/// at least `settle_ms` before the end. Without that it was rightly left blocked.
+pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
+    let record = call.record;
+    let side = model.side(record.endpoint).clone();
+    if side.murky || record.lane.is_none() || limits(model, call) {
+        return;
+    }
+    let beside = || call.beside.iter().map(|&at| &model.history.records[at]);
+    let own = || beside().filter(|other| other.endpoint == record.endpoint);
+    // what was there may have been taken by another, or how the call waits may have been changed
+    let undecided = own().any(|other| match other.op {
+        Op::Set(option) => !matches!(option, SockOption::NoDelay(_) | SockOption::Cork(_)),
+        Op::Poll | Op::Inq | Op::Outq | Op::AtMark | Op::Wait { .. } | Op::Shutdown(_) => false,
+        Op::Recv { .. } => overlap::consumes(other),
+        _ => true,
+    });
+    let settle = u64::from(model.history.bounds.settle_ms) * 1_000_000;
+    let early = |other: &&Record| {
+        other.call_ns >= record.call_ns && other.return_ns + settle <= record.return_ns
+    };
+    let told: Vec<&Record> = own().filter(early).collect();
+    let reported = told.iter().fold(Ready::empty(), |all, other| match other.outcome {
+        Outcome::Ready(bits) if other.op == Op::Poll => all | bits,
+        _ => all,
+    });
+    let counted = told.iter().filter_map(|other| match (&other.op, &other.outcome) {
+        (Op::Inq, Outcome::Value(count)) => Some(*count),
+        _ => None,
+    });
+    let counted = counted.max().unwrap_or(0);
+    if undecided || !model.incoming(record.endpoint).urgent.is_empty() {
+        return;
+    }
+    let diagnosis = match record.op {
+        Op::Recv { len, flags, buffer, by } => {
+            let ask = recv::Ask { len, flags, buffer, by };
+            let all = flags.contains(RecvFlags::WAITALL);
+            let target = if all { len } else { side.lowat.min(len) }.max(1);
+            // a full batch needs all of its messages, and io_uring(7) waits in its own way
+            let plain = ask.is_one_call() && side.peek_off == PeekOff::Off;
+            let enough = counted >= target || target == 1 && reported.contains(Ready::IN);
+            if !plain || flags.contains(RecvFlags::OOB) {
+                return;
+            } else if reported.intersects(Ready::RDHUP | Ready::ERR) && side.zerocopy_sends == 0 {
+                "recv-sleeps-at-end"
+            } else if enough {
+                "recv-sleeps-with-bytes-deliverable"
+            } else {
+                return;
+            }
+        }
+        Op::Wait { events, by: Waiter::Poll | Waiter::Epoll | Waiter::EpollOneshot, .. }
+            if reported.intersects(events | Ready::ERR | Ready::HUP) =>
+        {
+            "wait-sleeps-while-ready"
+        }
+        Op::Send { by: By::Call | By::Vector(_), .. }
+            if reported.intersects(Ready::HUP | Ready::OUT) =>
+        {
+            "send-sleeps-with-room"
+        }
+        _ => return,
+    };
+    let because = "a poll or SIOCINQ while it slept has reported what it waited for";
+    model.blame(call, Invariant::Wakeup, diagnosis, because);
+}

@@ -1,0 +1,104 @@
+//! `timeout`, `signal`, `spin`: how long calls last, and what cuts them short.
+//!
+//! Sources: `socket(7)`, `signal(7)`, `sock_intr_errno`, `schedule_timeout`.
+
+use scenario::history::{Errno, Outcome};
+use scenario::{By, Endpoint, Invariant, Op};
+
+use crate::model::{Call, Model, Signals};
+
+/// A few ticks of the slowest clock, in milliseconds.
+const TICKS_MS: u64 = 12;
+/// What a busy machine may add, in milliseconds, and how many times longer everything may take on it.
+const GRACE_MS: u64 = 2_000;
+const SLOWNESS: u64 = 10;
+/// `ERESTARTSYS`, which shows where an error was put aside (`do_recvmmsg`).
+const ERESTARTSYS: Errno = Errno(512);
+
+/// How long the call lasted, in milliseconds.
+pub(crate) fn lasted_ms(call: Call<'_>) -> u64 {
+    call.record.return_ns.saturating_sub(call.record.call_ns) / 1_000_000
+}
+
+/// Whether a call ended before a time limit of so many milliseconds could have run out.
+pub(crate) fn is_early(call: Call<'_>, limit_ms: u32) -> bool {
+    (lasted_ms(call) + TICKS_MS) * 10 < u64::from(limit_ms) * 9
+}
+
+/// Whether a call went on long after a time limit of so many milliseconds.
+pub(crate) fn is_late(call: Call<'_>, limit_ms: u32) -> bool {
+    lasted_ms(call) > u64::from(limit_ms) * SLOWNESS + GRACE_MS
+}
+
+/// `timeout`: a call failed with `EAGAIN` because `SO_RCVTIMEO` or `SO_SNDTIMEO` ran out.
+pub(crate) fn expired(model: &mut Model<'_>, call: Call<'_>, limit_ms: u32) {
+    let lasted = lasted_ms(call);
+    if is_early(call, limit_ms) {
+        let because = format!("it may sleep for {limit_ms} ms and lasted {lasted} ms");
+        model.blame(call, Invariant::Timeout, "expires-early", &because);
+    } else if is_late(call, limit_ms) {
+        let because = format!("it may sleep for {limit_ms} ms only and lasted {lasted} ms");
+        model.blame(call, Invariant::Timeout, "extended", &because);
+    }
+}
+
+/// `signal`: a call fails with `EINTR` only for a signal, and not for one with `SA_RESTART`, unless it has a time limit or
+/// waits for several events (`signal(7)`). True if that is how the call ended.
+pub(crate) fn interrupted(model: &mut Model<'_>, call: Call<'_>) -> bool {
+    let record = call.record;
+    let Outcome::Errno(errno) = record.outcome else {
+        return false;
+    };
+    let side = model.side(record.endpoint);
+    if side.murky || errno != Errno::EINTR && errno != ERESTARTSYS {
+        return false;
+    }
+    let (plain, limit) = match record.op {
+        Op::Send { by, .. } => (matches!(by, By::Call | By::Vector(_)), side.sndtimeo),
+        Op::Recv { by, .. } => (matches!(by, By::Call | By::Vector(_)), side.rcvtimeo),
+        Op::Wait { .. } => (false, 0),
+        _ => return true,
+    };
+    match call.signals {
+        Signals::None => {
+            let because = "no signal was sent to its lane";
+            model.blame(call, Invariant::Signal, "eintr-without-signal", because);
+        }
+        Signals::Restarting if plain && limit == 0 => {
+            let because = "the handlers of all signals to its lane have SA_RESTART";
+            model.blame(call, Invariant::Signal, "eintr-despite-restart", because);
+        }
+        Signals::Restarting | Signals::Interrupting => {}
+    }
+    true
+}
+
+/// Shortest call that is asked what it did with its time, in milliseconds: longer than the host takes a processor away.
+const LONG_MS: u64 = 400;
+/// Moving more bytes than that is work.
+const WORK_BYTES: u32 = 64 << 10;
+
+/// `spin`: a call that waits sleeps, unless `SO_BUSY_POLL` tells it not to.
+pub(crate) fn spin(model: &mut Model<'_>, call: Call<'_>) {
+    let record = call.record;
+    let moved = match record.outcome {
+        Outcome::Value(count) | Outcome::Received { count, .. } => count,
+        _ => 0,
+    };
+    let asked = matches!(record.op, Op::Send { .. } | Op::Recv { .. } | Op::Wait { .. });
+    let lasted = record.return_ns.saturating_sub(record.call_ns);
+    let busy_polls = Endpoint::BOTH.iter().any(|&endpoint| model.side(endpoint).busy_poll);
+    if asked
+        && lasted_ms(call) >= LONG_MS
+        && record.cpu_ns > lasted / 2
+        && moved <= WORK_BYTES
+        && !busy_polls
+    {
+        let because = format!(
+            "of {} ms it was busy for {} ms",
+            lasted / 1_000_000,
+            record.cpu_ns / 1_000_000
+        );
+        model.blame(call, Invariant::Spin, "burns-cpu", &because);
+    }
+}

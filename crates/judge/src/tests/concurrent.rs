@@ -1,0 +1,215 @@
+use scenario::history::{Connection, Errno, Outcome, Pairing, Traffic};
+use scenario::payload::{Run, Stream};
+use scenario::{Attempt, Buffer, By, Invariant, Op, Ready, RecvFlags, Verdict};
+
+use super::story::{Client, Server, Story, bytes, source};
+
+const NONE: RecvFlags = RecvFlags::empty();
+
+/// Bytes of a stream.
+fn of(lane: u8, offset: u64, len: u32) -> Run {
+    Run::Coded { stream: Stream { lane, ..source(Client) }, offset, len }
+}
+
+#[test_log::test]
+fn the_bytes_of_calls_that_overlap_may_come_in_any_order() {
+    let two = || Story::new().send(Client, 100).send(Client, 100).second();
+    two().got(Server, 300, NONE, vec![of(0, 0, 100), of(2, 0, 100)]).passes();
+    two()
+        .got(Server, 300, NONE, vec![of(2, 0, 100), of(0, 0, 100)])
+        .breaks(&[(Invariant::Order, "later-bytes-first")]);
+    let at_once = || two().while_us(0, 3);
+    at_once().got(Server, 300, NONE, vec![of(2, 0, 100), of(0, 0, 100)]).passes();
+    at_once().got(Server, 300, NONE, vec![of(2, 0, 50), of(0, 0, 100), of(2, 50, 50)]).passes();
+}
+
+#[test_log::test]
+fn every_senders_bytes_keep_their_order_and_come_once() {
+    let at_once = || Story::new().send(Client, 100).send(Client, 100).second().while_us(0, 3);
+    at_once()
+        .got(Server, 300, NONE, vec![of(2, 0, 30), of(0, 0, 100), of(2, 0, 70)])
+        .breaks(&[(Invariant::ConcurrentSend, "delivered-twice")]);
+    let skipped = || at_once().got(Server, 300, NONE, vec![of(2, 0, 30), of(0, 50, 50)]);
+    skipped().breaks(&[(Invariant::ConcurrentSend, "lost")]);
+    skipped()
+        .got(Server, 50, NONE, vec![of(0, 0, 50)])
+        .breaks(&[(Invariant::ConcurrentSend, "sender-reordered")]);
+}
+
+#[test_log::test]
+fn receivers_that_overlap_share_the_bytes() {
+    let sent = || Story::new().send(Client, 200);
+    let both = |first: Vec<Run>, second: Vec<Run>| {
+        sent().got(Server, 100, NONE, first).got(Server, 100, NONE, second).second().while_us(0, 3)
+    };
+    both(vec![bytes(Client, 100..200)], vec![bytes(Client, 0..100)]).passes();
+    both(vec![bytes(Client, 0..50), bytes(Client, 150..200)], vec![bytes(Client, 50..150)])
+        .passes();
+    both(vec![bytes(Client, 0..100)], vec![bytes(Client, 50..150)])
+        .breaks(&[(Invariant::ConcurrentRecv, "delivered-twice")]);
+    both(vec![bytes(Client, 50..100), bytes(Client, 0..50)], vec![bytes(Client, 100..200)])
+        .breaks(&[(Invariant::ConcurrentRecv, "not-ascending")]);
+    both(vec![bytes(Client, 0..50)], vec![bytes(Client, 150..200)])
+        .breaks(&[(Invariant::ConcurrentRecv, "skipped")]);
+    // one after the other there is one order only
+    sent()
+        .got(Server, 100, NONE, vec![bytes(Client, 100..200)])
+        .got(Server, 100, NONE, vec![bytes(Client, 0..100)])
+        .second()
+        .breaks(&[(Invariant::Order, "later-bytes-first")]);
+}
+
+#[test_log::test]
+fn a_receive_that_waits_is_told_of_a_reset() {
+    let waits = |outcome| {
+        Story::blocking()
+            .received(Server, 100, NONE, outcome)
+            .lasting_ms(1)
+            .abort(Client)
+            .while_us(500, 600)
+    };
+    waits(Outcome::Errno(Errno::ECONNRESET)).passes();
+    waits(Outcome::Received { count: 0, data: vec![], left: None })
+        .breaks(&[(Invariant::Reset, "eof-instead-of-reset")]);
+    Story::blocking()
+        .eof(Server)
+        .lasting_ms(1)
+        .send(Client, 10)
+        .while_us(500, 600)
+        .breaks(&[(Invariant::EarlyEof, "no-fin")]);
+}
+
+#[test_log::test]
+fn the_end_comes_behind_all_bytes_however_calls_overlap() {
+    let ended = |range| {
+        Story::blocking()
+            .recv(Server, 100, range)
+            .lasting_ms(1)
+            .send(Client, 10)
+            .while_us(500, 600)
+            .shutdown(Client, scenario::How::Wr)
+            .eof(Server)
+    };
+    ended(0..10).passes();
+    ended(0..9).breaks(&[(Invariant::HalfClose, "eof-before-all-bytes")]);
+}
+
+#[test_log::test]
+fn what_was_deliverable_before_is_so_during_other_calls() {
+    let after = |outcome| {
+        Story::new()
+            .send(Client, 10)
+            .value(Server, Op::Inq, 10)
+            .received(Server, 100, NONE, outcome)
+            .send(Client, 5)
+            .while_us(0, 1)
+    };
+    after(Outcome::Errno(Errno::EAGAIN))
+        .breaks(&[(Invariant::RecvResult, "eagain-with-bytes-deliverable")]);
+    let data = vec![bytes(Client, 0..10)];
+    after(Outcome::Received { count: 10, data, left: None }).passes();
+    // unless another lane takes them
+    Story::new()
+        .send(Client, 10)
+        .value(Server, Op::Inq, 10)
+        .recv(Server, 100, 0..10)
+        .recv_fails(Server, Errno::EAGAIN)
+        .second()
+        .while_us(0, 1)
+        .passes();
+}
+
+#[test_log::test]
+fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
+    let recv = Op::Recv { len: 100, flags: NONE, buffer: Buffer::Mapped, by: By::Call };
+    let sleeps = |bits, after_ms: u64| {
+        Story::blocking()
+            .call(Server, recv, Outcome::Stuck)
+            .lasting_ms(400)
+            .send(Client, 10)
+            .while_us(500, 600)
+            .poll(Server, bits)
+            .second()
+            .while_us(after_ms * 1_000, after_ms * 1_000 + 1)
+    };
+    let idle = Ready::OUT | Ready::WRNORM;
+    let readable = idle | Ready::IN | Ready::RDNORM;
+    sleeps(idle, 10).passes();
+    sleeps(readable, 390).passes();
+    sleeps(readable, 10).breaks(&[(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")]);
+}
+
+#[test_log::test]
+fn each_connection_has_its_own_bytes() {
+    let two = |pair, data| {
+        let mut story = Story::new().send(Client, 50).got(Server, 50, NONE, vec![data]);
+        story.scenario.pairs = 2;
+        story.history.connections.push(Connection {
+            pair,
+            pairing: Pairing::NotAsked,
+            traffic: [Traffic::default(); 2],
+        });
+        story.history.records[0].connection = 1;
+        story.history.records[1].connection = 1;
+        story
+    };
+    let of = |pair| Run::Coded { stream: Stream { pair, ..source(Client) }, offset: 0, len: 50 };
+    two(1, of(1)).passes();
+    two(1, of(0)).breaks(&[(Invariant::CrossTalk, "other-pair")]);
+    two(0, of(0)).breaks(&[(Invariant::CrossTalk, "earlier-connection")]);
+}
+
+#[test_log::test]
+fn a_pair_is_made_once_and_with_its_peer() {
+    let asked = |attempt, further| {
+        let mut story = Story::new();
+        story.scenario.attempt = attempt;
+        story.history.connections[0].pairing = Pairing::Asked {
+            results: [None, Some(0)],
+            updates: [Some(0); 2],
+            further: [None, further],
+        };
+        story
+    };
+    asked(Attempt::Twice, Some(-17)).passes();
+    asked(Attempt::Twice, Some(0)).breaks(&[(Invariant::PairResult, "paired-twice")]);
+    let stranger = |further| {
+        let mut story = asked(Attempt::Stranger, None);
+        story.scenario.pairs = 2;
+        let mut second = story.history.connections[0].clone();
+        second.pair = 1;
+        second.pairing = Pairing::Asked {
+            results: [None, Some(0)],
+            updates: [Some(0); 2],
+            further: [None, further],
+        };
+        story.history.connections.push(second);
+        story
+    };
+    stranger(Some(-17)).passes();
+    stranger(Some(-22)).passes();
+    stranger(Some(0)).breaks(&[(Invariant::PairResult, "paired-with-a-stranger")]);
+}
+
+#[test_log::test]
+fn a_receive_that_may_wait_waits() {
+    let fails = |other: fn(Story) -> Story| {
+        let story = Story::blocking().recv_fails(Server, Errno::EAGAIN).lasting_ms(1);
+        other(story).while_us(500, 501)
+    };
+    fails(|story| story.send(Client, 0))
+        .breaks(&[(Invariant::RecvResult, "eagain-while-blocking")]);
+    // a socket in a sockhash is woken by more than bytes
+    fails(|story| story.shutdown(Server, scenario::How::Rd)).passes();
+}
+
+#[test_log::test]
+fn a_socket_that_is_connected_anew_under_a_call_is_in_doubt() {
+    let story = Story::blocking()
+        .received(Server, 100, NONE, Outcome::Errno(Errno::ECONNRESET))
+        .lasting_ms(1)
+        .value(Client, Op::Connect, 0)
+        .while_us(500, 600);
+    let doubt = scenario::verdict::Doubt::RacedReconnect;
+    assert_eq!(story.verdict(), Verdict::Inconclusive(doubt));
+}

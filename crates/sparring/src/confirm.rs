@@ -1,0 +1,443 @@
+//! From a violation to a finding that can be relied on: reproduce it, shrink it, measure how reliably it comes back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use report::{FindingKey, Reliability};
+use scenario::{Invariant, Scenario};
+use shrink::{Mode, Threshold};
+use vm::wire::Depth;
+
+use crate::exit::Failure;
+use crate::guest::{self, Spec};
+use crate::replay::{Replay, Replayed, Shown};
+use crate::runner::GUEST_SILENT;
+
+/// After how many milliseconds a call is interrupted in replays: most of what is tried either returns at once or never
+/// does, and one machine alone is faster than a campaign's.
+const CALL_MS: u32 = 3_000;
+/// A run that takes longer sleeps until a bound: one that shows the violation is then enough to keep a candidate, and
+/// the time that is given is so many times as long.
+const SLOW: Duration = Duration::from_millis(500);
+const SLOW_FACTOR: u32 = 3;
+/// Runs that measure how reliably something comes back that does not come every time.
+const RUNS: u32 = 10;
+
+/// How much work a finding is worth.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How to shrink.
+    pub mode: Mode,
+    /// Candidates that the shrinker may try, each as often as it takes to be sure of it.
+    pub candidates: usize,
+    /// Replays of the result.
+    pub replays: u32,
+    /// How long reproducing and shrinking may take, and then replaying: calls that sleep until their bound make a
+    /// replay of minutes.
+    pub time: Duration,
+}
+
+impl Effort {
+    /// What a campaign spends: a violation costs milliseconds to replay, a dead kernel a boot.
+    pub fn for_finding(key: &FindingKey) -> Effort {
+        let (candidates, time) = if is_expensive(key) { (16, 60) } else { (1_000, 30) };
+        Effort { candidates, time: Duration::from_secs(time), ..Effort::for_one(key) }
+    }
+
+    /// What somebody spends who waits for this one.
+    pub fn for_one(key: &FindingKey) -> Effort {
+        let time = Duration::from_secs(86_400);
+        if is_expensive(key) {
+            Effort { mode: Mode::Bold, candidates: 40, replays: 3, time }
+        } else {
+            Effort { mode: Mode::Thorough, candidates: 5_000, replays: RUNS, time }
+        }
+    }
+}
+
+/// Whether the finding is about the kernel as a whole, seen from outside.
+fn is_crash(key: &FindingKey) -> bool {
+    match key.invariant {
+        Invariant::Panic | Invariant::Splat => true,
+        // else the judge's: a call that does not return
+        Invariant::Hang => key.diagnosis == GUEST_SILENT,
+        _ => false,
+    }
+}
+
+/// Whether the finding is about what is left of scenarios that are over.
+pub fn is_leak(key: &FindingKey) -> bool {
+    matches!(key.invariant, Invariant::LeakMemory | Invariant::LeakObject)
+}
+
+/// Whether each run that shows it costs a machine.
+fn is_expensive(key: &FindingKey) -> bool {
+    is_crash(key) || is_leak(key)
+}
+
+/// What is known of a finding after reproducing, shrinking and replaying it.
+pub struct Confirmed {
+    /// The smallest scenario that shows it.
+    pub scenario: Scenario,
+    /// The last replay that showed it.
+    pub shown: Option<Shown>,
+    /// How often it came back; `None` when interrupted before the first replay.
+    pub reliability: Option<Reliability>,
+}
+
+impl Confirmed {
+    /// Nothing is known of it yet.
+    pub fn unknown(scenario: &Scenario) -> Confirmed {
+        Confirmed { scenario: scenario.clone(), shown: None, reliability: None }
+    }
+
+    /// Counts a replay.
+    fn count(&mut self, shown: Option<Shown>) {
+        let before = self.reliability.unwrap_or(Reliability { hits: 0, of: 0 });
+        let hits = before.hits + u32::from(shown.is_some());
+        self.reliability = Some(Reliability { hits, of: before.of + 1 });
+        self.shown = shown.or(self.shown.take());
+    }
+
+    fn counts(&self) -> (u32, u32) {
+        self.reliability.map_or((0, 0), |r| (r.hits, r.of))
+    }
+
+    fn is_sure(&self) -> bool {
+        let (hits, of) = self.counts();
+        hits > 0 && hits == of
+    }
+
+    fn is_more_reliable_than(&self, other: &Confirmed) -> bool {
+        let ((hits, of), (other_hits, other_of)) = (self.counts(), other.counts());
+        hits * other_of.max(1) > other_hits * of.max(1)
+    }
+}
+
+/// The guest for replays: with processors for lanes to race on, and a shorter bound for calls.
+pub fn hasten(mut spec: Spec) -> Spec {
+    spec.plan.bounds.call_ms = spec.plan.bounds.call_ms.min(CALL_MS);
+    spec.machine.vcpus = guest::racing_vcpus();
+    spec
+}
+
+/// Who waits for it.
+pub struct Watch<'a> {
+    /// Set to end it early, with what is known by then.
+    pub interrupted: &'a AtomicBool,
+    /// Told after each candidate: how many were tried, and how many ops the smallest scenario has.
+    pub progress: &'a dyn Fn(usize, usize),
+}
+
+impl Watch<'_> {
+    fn is_over(&self, deadline: Instant) -> bool {
+        self.interrupted.load(Ordering::Relaxed) || Instant::now() > deadline
+    }
+}
+
+impl Replay {
+    /// Shrinks a scenario that shows a finding and measures how reliably it comes back.
+    ///
+    /// Of several scenarios that show it, the first that comes back every time is taken, or else the most
+    /// reliable one: a reproducer that works now and then is worth little.
+    pub fn confirm(
+        &mut self,
+        key: &FindingKey,
+        originals: &[Scenario],
+        effort: Effort,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Confirmed>, Failure> {
+        let observe = |scenario: &Scenario| self.observe(key, scenario);
+        let deadline = Instant::now() + effort.time;
+        Case { key, effort, watch, deadline, observe }.confirm(originals)
+    }
+
+    /// Runs a scenario once and looks for the violation. One that cannot be run does not show it.
+    fn observe(&mut self, key: &FindingKey, scenario: &Scenario) -> Result<Option<Shown>, Failure> {
+        let mut replayed = self.attempt(scenario)?;
+        if let Some(reason) = &replayed.broken {
+            tracing::debug!("a candidate does not count: {reason}");
+        }
+        if is_crash(key) && replayed.shown(key).is_none() {
+            replayed.crashes.extend(self.settle()?.crashes);
+        }
+        if is_leak(key) {
+            replayed.crashes.extend(self.check_up(Depth::Memory)?.crashes);
+        }
+        let shown = replayed.shown(key);
+        if is_crash(key) && shown.is_some() {
+            // some complaints come once in a boot (WARN_ON_ONCE() in include/asm-generic/bug.h)
+            self.renew()?;
+        }
+        Ok(shown)
+    }
+}
+
+/// A finding that is being confirmed.
+struct Case<'a, O> {
+    key: &'a FindingKey,
+    effort: Effort,
+    watch: &'a Watch<'a>,
+    /// When reproducing and shrinking end.
+    deadline: Instant,
+    /// Runs a scenario once and looks for the violation.
+    observe: O,
+}
+
+impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
+    /// See [`Replay::confirm`].
+    fn confirm(&mut self, originals: &[Scenario]) -> Result<Option<Confirmed>, Failure> {
+        let mut fastest = Duration::MAX;
+        let mut best: Option<Confirmed> = None;
+        for original in originals {
+            let (measured, run) = self.reproduce(original)?;
+            fastest = fastest.min(run);
+            let is_sure = measured.is_sure();
+            if best.as_ref().is_none_or(|best| measured.is_more_reliable_than(best)) {
+                best = Some(measured);
+            }
+            if is_sure || self.is_over() {
+                break;
+            }
+        }
+        let Some(original) = best else { return Ok(None) };
+        let (hits, of) = original.counts();
+        let Some(mut threshold) = Threshold::for_measured(hits, of) else {
+            return Ok(Some(original));
+        };
+        let is_slow = !is_expensive(self.key) && fastest > SLOW;
+        if original.is_sure() && (is_slow || is_expensive(self.key)) {
+            threshold = Threshold::ONCE;
+        }
+        if is_slow {
+            self.deadline += self.effort.time * (SLOW_FACTOR - 1);
+        }
+        let Some(small) = self.reduce(&original, threshold)? else {
+            return self.measure(original).map(Some);
+        };
+        let measured = self.measure(small)?;
+        // the luck of a few tries may not come again
+        Ok(Some(if measured.counts().0 == 0 { original } else { measured }))
+    }
+
+    fn is_over(&self) -> bool {
+        self.watch.is_over(self.deadline)
+    }
+
+    /// Measures how reliably the original comes back: as often as a candidate would have to, and oftener where it
+    /// does not come every time. Gives the time of the fastest run as well: the first may have to boot.
+    fn reproduce(&mut self, original: &Scenario) -> Result<(Confirmed, Duration), Failure> {
+        let mut measured = Confirmed::unknown(original);
+        let mut fastest = Duration::MAX;
+        while !self.is_enough(&measured) && !self.is_over() {
+            let begun = Instant::now();
+            measured.count((self.observe)(original)?);
+            fastest = fastest.min(begun.elapsed());
+        }
+        Ok((measured, fastest))
+    }
+
+    fn is_enough(&self, measured: &Confirmed) -> bool {
+        let (hits, of) = measured.counts();
+        if is_expensive(self.key) {
+            of >= Threshold::ONCE.of
+        } else if measured.scenario.is_sequential() && hits == of {
+            of >= Threshold::SURE.of
+        } else {
+            of >= RUNS
+        }
+    }
+
+    /// The smallest scenario that meets the threshold, with what is known of it from that; `None` where nothing is
+    /// smaller.
+    fn reduce(
+        &mut self,
+        original: &Confirmed,
+        threshold: Threshold,
+    ) -> Result<Option<Confirmed>, Failure> {
+        let Case { effort, watch, deadline, observe, .. } = self;
+        let start = &original.scenario;
+        let mut tries = 0;
+        let mut best: Option<Confirmed> = None;
+        let end = shrink::shrink(start, effort.mode, effort.candidates, |candidate| {
+            let mut known = Confirmed::unknown(candidate);
+            let met = threshold.is_met(|| {
+                if watch.is_over(*deadline) {
+                    return Ok(false);
+                }
+                let shown = observe(candidate)?;
+                let shows = shown.is_some();
+                known.count(shown);
+                Ok::<_, Failure>(shows)
+            })?;
+            if met {
+                best = Some(known);
+            }
+            tries += 1;
+            let ops = best.as_ref().map_or(start.steps.len(), |best| best.scenario.steps.len());
+            (watch.progress)(tries, ops);
+            Ok::<_, Failure>(met)
+        });
+        match (end, best) {
+            (Err(failure), None) => Err(failure),
+            (Err(failure), best) => {
+                tracing::warn!("shrinking ended early: {failure}");
+                Ok(best)
+            }
+            (Ok(_), best) => Ok(best),
+        }
+    }
+
+    /// Replays it as often as it is worth. What was known of it before counts only where there is no time for that.
+    fn measure(&mut self, known: Confirmed) -> Result<Confirmed, Failure> {
+        self.deadline = Instant::now() + self.effort.time;
+        let mut measured = Confirmed::unknown(&known.scenario);
+        for at in 0..self.effort.replays {
+            if self.watch.interrupted.load(Ordering::Relaxed) || at > 0 && self.is_over() {
+                break;
+            }
+            measured.count((self.observe)(&known.scenario)?);
+        }
+        let is_known_better = measured.counts().1 < known.counts().1;
+        Ok(if is_known_better { known } else { measured })
+    }
+}
+
+impl Replayed {
+    /// The violation of that key, where it is among them, and what is known of the run.
+    fn shown(&self, key: &FindingKey) -> Option<Shown> {
+        let violation = self.violations().find(|violation| FindingKey::of(violation) == *key)?;
+        let seen_outside =
+            self.crashes.iter().find(|crash| FindingKey::of(&crash.violation) == *key);
+        Some(Shown {
+            violation: violation.clone(),
+            history: self.judged.as_ref().map(|(_, history)| history.clone()),
+            console: seen_outside.map(|crash| crash.console.clone()).unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scenario::{Buffer, By, Endpoint, Lane, Op, SendFlags, Step, Violation, When};
+
+    use super::*;
+
+    fn measured(hits: u32, of: u32) -> Confirmed {
+        let reliability = Some(Reliability { hits, of });
+        Confirmed { reliability, ..Confirmed::unknown(&Scenario::default()) }
+    }
+
+    #[test_log::test]
+    fn what_comes_back_oftener_is_more_reliable() {
+        assert!(measured(3, 3).is_more_reliable_than(&measured(9, 10)));
+        assert!(measured(1, 10).is_more_reliable_than(&measured(0, 3)));
+        assert!(!measured(0, 3).is_more_reliable_than(&measured(0, 10)));
+        assert!(!measured(5, 10).is_more_reliable_than(&measured(1, 2)));
+        assert!(measured(3, 3).is_sure());
+        assert!(!Confirmed::unknown(&Scenario::default()).is_sure());
+    }
+
+    fn send(len: u32) -> Step {
+        let flags = SendFlags::DONTWAIT;
+        let op = Op::Send { len, flags, buffer: Buffer::Mapped, by: By::Call };
+        Step { lane: 0, when: When::Then, op, expect: None }
+    }
+
+    /// Many sends, the last of which matters.
+    fn original() -> Scenario {
+        let mut steps: Vec<Step> = (1..30).map(send).collect();
+        steps.push(send(4_000));
+        let lanes = vec![Lane { name: "c".into(), pair: 0, endpoint: Endpoint::Client }];
+        Scenario { lanes, steps, ..Scenario::default() }
+    }
+
+    fn has_it(scenario: &Scenario) -> bool {
+        scenario.steps.iter().any(|step| matches!(step.op, Op::Send { len: 4_000.., .. }))
+    }
+
+    /// Confirms where `shows` says whether the run of that number shows it. Gives the number of runs as well.
+    fn confirmed(
+        invariant: Invariant,
+        interrupted_after: u32,
+        shows: impl Fn(&Scenario, u32) -> bool,
+    ) -> (Confirmed, u32) {
+        let interrupted = AtomicBool::new(false);
+        let key = FindingKey { invariant, diagnosis: "any".to_owned() };
+        let mut runs = 0;
+        let observe = |scenario: &Scenario| {
+            runs += 1;
+            if runs == interrupted_after {
+                interrupted.store(true, Ordering::Relaxed);
+            }
+            let violation =
+                Violation { invariant, diagnosis: "any".into(), record: None, evidence: "".into() };
+            let shown = Shown { violation, history: None, console: String::new() };
+            Ok(shows(scenario, runs).then_some(shown))
+        };
+        let effort = Effort::for_one(&key);
+        let watch = Watch { interrupted: &interrupted, progress: &|_, _| {} };
+        let deadline = Instant::now() + effort.time;
+        let mut case = Case { key: &key, effort, watch: &watch, deadline, observe };
+        (case.confirm(&[original()]).unwrap().unwrap(), runs)
+    }
+
+    fn result(confirmed: &Confirmed) -> (usize, String) {
+        let reliability = confirmed.reliability.map_or("-".to_owned(), |r| r.to_string());
+        (confirmed.scenario.steps.len(), reliability)
+    }
+
+    #[test_log::test]
+    fn what_comes_every_time_is_shrunk_and_measured() {
+        let (confirmed, _) = confirmed(Invariant::Order, 0, |scenario, _| has_it(scenario));
+        assert_eq!(result(&confirmed), (1, "10/10".to_owned()));
+        assert!(confirmed.shown.is_some());
+    }
+
+    #[test_log::test]
+    fn what_comes_now_and_then_is_shrunk_by_its_own_measure() {
+        let (confirmed, _) =
+            confirmed(Invariant::Order, 0, |scenario, run| has_it(scenario) && run % 2 == 0);
+        assert_eq!(result(&confirmed), (1, "5/10".to_owned()));
+    }
+
+    #[test_log::test]
+    fn what_never_comes_back_stays_as_it_is() {
+        let (confirmed, runs) = confirmed(Invariant::Order, 0, |_, _| false);
+        assert_eq!((result(&confirmed), runs), ((30, "0/10".to_owned()), 10));
+        assert!(confirmed.shown.is_none());
+    }
+
+    #[test_log::test]
+    fn what_was_luck_is_not_kept() {
+        // nothing comes back once the original was seen three times and a candidate as often
+        let (confirmed, _) = confirmed(Invariant::Order, 0, |_, run| run <= 6);
+        assert_eq!(result(&confirmed), (30, "3/3".to_owned()));
+    }
+
+    #[test_log::test]
+    fn an_interruption_keeps_the_smallest_so_far() {
+        let (confirmed, runs) = confirmed(Invariant::Order, 20, |scenario, _| has_it(scenario));
+        assert_eq!(runs, 20);
+        let (ops, reliability) = result(&confirmed);
+        assert!(ops < 30 && has_it(&confirmed.scenario), "{ops}");
+        assert_eq!(reliability, "3/3");
+        assert!(confirmed.shown.is_some());
+    }
+
+    #[test_log::test]
+    fn what_costs_a_machine_costs_few() {
+        let (confirmed, runs) = confirmed(Invariant::Panic, 0, |scenario, _| has_it(scenario));
+        assert_eq!(result(&confirmed), (1, "3/3".to_owned()));
+        assert!(runs < 40, "{runs}");
+    }
+
+    #[test_log::test]
+    fn what_costs_a_machine_is_shrunk_boldly() {
+        let effort =
+            |invariant| Effort::for_finding(&FindingKey { invariant, diagnosis: "any".to_owned() });
+        assert_eq!(effort(Invariant::Panic).mode, Mode::Bold);
+        assert_eq!(effort(Invariant::LeakObject).mode, Mode::Bold);
+        assert_eq!(effort(Invariant::Order).mode, Mode::Thorough);
+    }
+}
