@@ -7,10 +7,13 @@
 use scenario::{Invariant, Violation};
 use serde::Deserialize;
 
+/// The contract of plain TCP in a SOCKHASH, which is the second reference.
+pub const IN_SOCKHASH: &str = "sockhash";
 /// The contracts that ship with the judge: name and data file.
 const SHIPPED: &[(&str, &str)] = &[
     ("tcp", include_str!("../contracts/tcp.toml")),
     ("rfc-v1", include_str!("../contracts/rfc-v1.toml")),
+    (IN_SOCKHASH, include_str!("../contracts/sockhash.toml")),
 ];
 
 /// One tolerated deviation.
@@ -48,7 +51,7 @@ pub struct Contract {
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// No contract has this name.
-    #[error("no contract is called {0:?}; there are tcp and rfc-v1")]
+    #[error("no contract is called {0:?}; there are tcp, rfc-v1 and sockhash")]
     Unknown(String),
     /// The data file is not what it should be.
     #[error("the exemptions of contract {name:?} cannot be read")]

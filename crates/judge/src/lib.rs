@@ -42,7 +42,7 @@ use scenario::history::{Outcome, Record};
 use scenario::verdict::Doubt;
 use scenario::{History, Op, RecvFlags, Scenario, Verdict, Violation};
 
-pub use contract::{Contract, ContractError, Exemption};
+pub use contract::{Contract, ContractError, Exemption, IN_SOCKHASH};
 
 use calls::{oob, recv, send};
 use model::{Call, Model};

@@ -49,9 +49,9 @@ pub struct TargetArgs {
     /// A sock_ops object that pairs, instead of ours
     #[arg(long, value_name = "OBJ.bpf.o")]
     pub pairing: Option<PathBuf>,
-    /// The contract to judge by
-    #[arg(long, default_value = "tcp", value_name = "tcp|rfc-v1")]
-    pub contract: String,
+    /// The contract to judge by; tcp, but for plain-in-sockhash sockhash
+    #[arg(long, value_name = "tcp|rfc-v1|sockhash")]
+    pub contract: Option<String>,
     /// An invariant that may be broken in this run
     #[arg(long, value_name = "ID")]
     pub allow: Vec<Invariant>,
@@ -189,16 +189,25 @@ impl TargetArgs {
         })
     }
 
+    /// The contract that was asked for, or the target's own.
+    fn contract_or_default(&self) -> &str {
+        let default = match self.target {
+            Some(Named::PlainInSockhash) => judge::IN_SOCKHASH,
+            _ => "tcp",
+        };
+        self.contract.as_deref().unwrap_or(default)
+    }
+
     fn contract(&self) -> Result<Contract, Failure> {
-        let contract =
-            Contract::by_name(&self.contract).map_err(|e| Failure::BadInput(e.to_string()))?;
+        let contract = Contract::by_name(self.contract_or_default())
+            .map_err(|e| Failure::BadInput(e.to_string()))?;
         Ok(self.allow.iter().fold(contract, |contract, invariant| contract.allow(*invariant)))
     }
 
     /// The contract's name, with what was allowed in addition.
     fn contract_name(&self) -> String {
         let allowed: String = self.allow.iter().map(|id| format!(" --allow {id}")).collect();
-        format!("{}{allowed}", self.contract)
+        format!("{}{allowed}", self.contract_or_default())
     }
 
     fn name(&self, pairing: &Pairing, is_reference: bool) -> String {
@@ -261,8 +270,8 @@ impl TargetArgs {
         if self.source.flavour != Flavour::default() {
             add("--flavour", self.source.flavour.to_string());
         }
-        if self.contract != "tcp" {
-            add("--contract", self.contract.clone());
+        if let Some(contract) = &self.contract {
+            add("--contract", contract.clone());
         }
         for invariant in &self.allow {
             add("--allow", invariant.to_string());
