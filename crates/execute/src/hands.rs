@@ -418,11 +418,12 @@ fn within_bound<T>(
     loop {
         match call() {
             Err(Errno::EINTR) if state.is_some_and(LaneState::is_over) => return Err(None),
-            Err(Errno::EINTR) if state.is_some_and(LaneState::signalled) => {
-                return Err(Some(Errno::EINTR));
-            }
             Err(Errno::EINTR) => match begun {
+                // first: a signal of another lane may have come before, and the call been restarted
                 Some(begun) if begun.elapsed() >= watchdog.bound() => return Err(None),
+                _ if state.is_some_and(LaneState::signalled) => {
+                    return Err(Some(Errno::EINTR));
+                }
                 Some(_) => {}
                 None => {
                     begun = Some(Instant::now());

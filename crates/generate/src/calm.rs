@@ -238,8 +238,10 @@ fn long_sleep(pair: &Pair, endpoint: Endpoint, op: Op) -> Option<Sleep> {
         Op::Recv { flags, by, .. } => {
             let returns = (own.nonblocking || short(own.rcvtimeo)) && by != By::Uring;
             let waits = !flags.intersects(RecvFlags::DONTWAIT | RecvFlags::OOB);
-            let need = needs(pair, endpoint, op);
-            (waits && !returns && !pair.input_over(endpoint)).then_some(Sleep::Recv { need })
+            // TCP says ENOTCONN at once, but in a SOCKHASH a receive sleeps on (tcp_bpf_recvmsg)
+            let need = if own.severed { u32::MAX } else { needs(pair, endpoint, op) };
+            let ends = pair.input_over(endpoint) && !own.severed;
+            (waits && !returns && !ends).then_some(Sleep::Recv { need })
         }
         _ => None,
     }

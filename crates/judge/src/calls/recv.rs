@@ -68,7 +68,11 @@ impl Ask {
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     outcome(model, call, ask);
-    // a receive that finds only the urgent byte moves on behind it, whatever it returns
+    pass_mark(model, call, ask);
+}
+
+/// A receive that finds only the urgent byte moves on behind it, whatever it returns.
+pub(crate) fn pass_mark(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let stream = model.incoming_mut(call.record.endpoint);
     let reached = stream.urgent.first().is_some_and(|&at| at <= stream.furthest());
     stream.mark_passed |= reached && !ask.peeks();

@@ -86,6 +86,7 @@ fn dispatch(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: boo
         Op::Recv { len, flags, buffer, by } => {
             let ask = recv::Ask { len, flags, buffer, by };
             received(model, call, before, ask, quiet);
+            recv::pass_mark(model, call, ask);
             recv::put_aside(model, call, ask);
         }
         Op::Set(option) => set(model, call, option),
