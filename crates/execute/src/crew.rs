@@ -148,21 +148,23 @@ impl Crew {
         sys::interrupt_thread(self.workers[usize::from(lane)].number);
     }
 
-    /// The scenario is over.
-    pub(crate) fn dismiss(&self, stage: &Stage) {
+    /// The scenario is over. A thread that used io_uring ends with it: the kernel never forgets that it did
+    /// (`current->io_uring`), and may do otherwise with its later calls.
+    pub(crate) fn dismiss(&mut self, stage: &Stage) {
+        if stage.uses_uring() {
+            self.workers.clear();
+        }
         for worker in self.workers.iter().take(stage.lanes.len()) {
             worker.tell(Order::Tidy);
         }
     }
 }
 
-impl Drop for Crew {
+impl Drop for Worker {
     fn drop(&mut self) {
-        for worker in &mut self.workers {
-            worker.orders = None;
-            if let Some(thread) = worker.thread.take() {
-                let _ = thread.join();
-            }
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }

@@ -104,7 +104,8 @@ impl Executor {
         let before = self.ring_bytes()?;
         let connected = self.backstage.open(scenario)?;
         let stage = Arc::new(Stage::new(scenario, (self.key, run), start, connected));
-        let mut records = if scenario.is_sequential() {
+        // io_uring leaves its mark on the thread: see Crew::dismiss
+        let mut records = if scenario.is_sequential() && !stage.uses_uring() {
             self.one_after_the_other(&stage)?
         } else {
             Schedule {

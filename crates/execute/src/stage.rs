@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use scenario::history::{Connection, Errno, Pairing, Traffic};
 use scenario::payload::{Key, Stream};
-use scenario::{Endpoint, Scenario, SockOption};
+use scenario::{By, Endpoint, Op, Scenario, SockOption};
 
 use crate::connect::Connected;
 use crate::sys::{self, Child};
@@ -209,6 +209,15 @@ impl Stage {
             lanes: scenario.lanes.iter().map(|_| LaneState::default()).collect(),
             retired: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Whether a lane uses io_uring.
+    pub(crate) fn uses_uring(&self) -> bool {
+        let uses = |op| match op {
+            Op::Send { by, .. } | Op::Recv { by, .. } => by == By::Uring,
+            _ => false,
+        };
+        self.scenario.steps.iter().any(|step| uses(step.op))
     }
 
     /// Nanoseconds since the scenario began.

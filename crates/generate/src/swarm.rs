@@ -9,7 +9,7 @@ use crate::size::{SIZES, Size};
 
 /// Sizes of the ring of each direction, in bytes, and how many scenarios assume each: those of the series, and the
 /// default of the reference.
-const RINGS: &[(u32, u32)] = &[(16 << 10, 65), (64 << 10, 35)];
+const RINGS: &[(u32, u32)] = &[(16 << 10, 85), (64 << 10, 15)];
 
 /// How the schedule of a scenario looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
