@@ -1,6 +1,6 @@
 //! Whether a scenario's steps ran as they were meant.
 
-use scenario::history::{At, Errno, Outcome};
+use scenario::history::{At, Errno, Outcome, Record};
 use scenario::{History, Scenario};
 
 /// The errors that only say that the op makes no sense here: no descriptor, no connection, one already, no such
@@ -40,7 +40,12 @@ pub fn meant(scenario: &Scenario, history: &History) -> Ran {
         Outcome::Errno(Errno(number)) => !BOUNCES.contains(number),
         _ => true,
     };
-    let steps = history.records.iter().filter(|record| matches!(record.at, At::Step(_)));
+    // a connect may close the old connection's other end on the way, which is no step
+    let is_step = |record: &&Record| match record.at {
+        At::Step(at) => scenario.steps.get(at as usize).is_some_and(|step| step.op == record.op),
+        At::Finale => false,
+    };
+    let steps = history.records.iter().filter(is_step);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Ran {
         meant: count(steps.filter(|record| ran(&record.outcome)).count()),

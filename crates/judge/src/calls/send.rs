@@ -246,7 +246,9 @@ fn lenient(ask: Ask) -> bool {
 pub(crate) fn swallowed(model: &mut Model<'_>, call: Call<'_>) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint);
-    let by_close = model.side(endpoint.peer()).ending == Some(Ending::Close);
+    // a close beside another call on its socket takes effect when that one returns
+    let by_close = model.side(endpoint.peer()).ending == Some(Ending::Close)
+        && model.outgoing(endpoint).before_close.is_some();
     let off_tcp = model.ring(endpoint);
     let before = model.outgoing(endpoint).accepted
         - side.sent_to_closed.min(model.outgoing(endpoint).accepted);
