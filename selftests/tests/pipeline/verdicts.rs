@@ -76,7 +76,8 @@ fn canary_a_wrong_expectation_fails() -> Result<(), Failed> {
 fn the_series_breaks_the_contract() -> Result<(), Failed> {
     let series = series().ok_or("no series")?;
     let out = tempfile::tempdir()?;
-    let flags = ["fuzz", "--scenarios", "6000", "--seed", "1", "--out"];
+    // on this kernel many a call sleeps until its bound: a hundred scenarios take half a minute
+    let flags = ["fuzz", "--scenarios", "100", "--seed", "1", "--out"];
     expect(1, sparring().args(flags).arg(out.path()).arg("--series").arg(&series))?;
     let summary = summary(out.path())?;
     check(number(&summary, "ring_bytes")? > 0.0, &summary)?;
@@ -88,10 +89,20 @@ fn the_series_breaks_the_contract() -> Result<(), Failed> {
     invariants.sort();
     invariants.dedup();
     check(invariants.len() >= 5, format!("only {invariants:?} were found broken for sure"))?;
-    // the odd one may be a race, which its reliability then says
+    // a race comes back as often as its reliability says, and a sequential finding nearly always does
+    let (mut sequential, mut reliable) = (0, 0);
+    for finding in findings {
+        let folder = out.path().join(finding["path"].as_str().ok_or("no path")?);
+        let text = fs::read_to_string(folder.join("scenario.ring"))?;
+        let races = ["start ", "with ", "wire "];
+        if !text.lines().any(|line| races.iter().any(|race| line.starts_with(race))) {
+            sequential += 1;
+            reliable += usize::from(is_sure(&finding));
+        }
+    }
     check(
-        sure.len() * 10 >= findings.len() * 9,
-        format!("too many are not reliable: {findings:?}"),
+        sequential > 0 && reliable * 10 >= sequential * 9,
+        format!("{reliable} of {sequential} sequential ones are reliable: {findings:?}"),
     )?;
     // one finding again, as a reviewer would; the campaign itself has replayed each
     let folder = sure[0]["path"].as_str().ok_or("no path")?;
