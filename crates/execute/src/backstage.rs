@@ -3,7 +3,6 @@
 //! All of it is used from the executor's thread only; lanes ask that for it.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,8 +139,8 @@ impl Backstage {
             besides.push(close(stage, request, pair));
         }
         self.announce(&stage.scenario, None)?;
-        let client = match &socket {
-            Some(socket) => Client::Again(socket.as_fd()),
+        let client = match socket {
+            Some(socket) => Client::Again(socket),
             None if ready => Client::From(address),
             // only a child holds it: there is nothing to call with
             None => return Ok(Reply { outcome: Outcome::Closed, besides }),

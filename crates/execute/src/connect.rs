@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,13 +46,13 @@ pub(crate) struct Connected {
 }
 
 /// What the client connects with.
-pub(crate) enum Client<'a> {
+pub(crate) enum Client {
     /// A new socket.
     New,
     /// A new socket from that address, so that the connection has the 4-tuple of an earlier one.
     From(SocketAddr),
-    /// A socket that was disconnected.
-    Again(BorrowedFd<'a>),
+    /// A socket that was disconnected: another descriptor of it.
+    Again(OwnedFd),
 }
 
 /// Why there is no connection.
@@ -90,7 +90,7 @@ impl Listeners {
         &mut self,
         scenario: &Scenario,
         pair: u8,
-        client: Client<'_>,
+        client: Client,
         watchdog: &Watchdog,
     ) -> Result<Connected, Refused> {
         let places = self.places(scenario)?;
@@ -167,16 +167,14 @@ fn connect(
     listener: &Listener,
     scenario: &Scenario,
     pair: u8,
-    client: Client<'_>,
+    client: Client,
     places: &Places,
     watchdog: &Watchdog,
 ) -> Result<Connected, Refused> {
     let family = scenario.family;
-    let is_new = !matches!(client, Client::Again(_));
+    let is_old = matches!(client, Client::Again(_));
     let socket = match client {
-        Client::Again(socket) => socket
-            .try_clone_to_owned()
-            .map_err(|error| Error::Resource("duplicate a descriptor", error))?,
+        Client::Again(socket) => socket,
         Client::New => places.within(Endpoint::Client, || new_client(scenario, pair))??,
         Client::From(address) => {
             let socket = places.within(Endpoint::Client, || new_client(scenario, pair))??;
@@ -199,7 +197,7 @@ fn connect(
     for endpoint in Endpoint::BOTH {
         let on = scenario.starts_nonblocking(pair, endpoint);
         // an old socket may have been switched on the way
-        if on || endpoint == Endpoint::Client && !is_new {
+        if on || endpoint == Endpoint::Client && is_old {
             let socket = connected.sockets[endpoint.index()].as_fd();
             sys::set_option(socket, SockOption::NonBlock(on)).map_err(call("set O_NONBLOCK"))?;
         }
@@ -236,7 +234,7 @@ fn reach(socket: &OwnedFd, server: SocketAddr, watchdog: &Watchdog) -> Result<()
 }
 
 fn bound_ms(watchdog: &Watchdog) -> i32 {
-    i32::try_from(Duration::as_millis(&watchdog.bound())).unwrap_or(i32::MAX)
+    i32::try_from(watchdog.bound().as_millis()).unwrap_or(i32::MAX)
 }
 
 fn call(what: &'static str) -> impl Fn(Errno) -> Error {

@@ -1,6 +1,6 @@
 //! One thread's means of making calls, and how one op becomes a record.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use scenario::{Buffer, By, Endpoint, How, Op, RecvFlags, SendFlags, SockOption, 
 
 use crate::backstage::{Reply, Request};
 use crate::buffer::{Inbox, Outbox};
-use crate::stage::{LaneState, Stage, number};
+use crate::stage::{LaneState, Stage};
 use crate::sys;
 use crate::transfer::Tools;
 use crate::wait::Epolls;
@@ -173,7 +173,7 @@ impl Hands {
             }
             _ => {}
         }
-        let Some(number) = stage.side(pair, endpoint).descriptor().map(number) else {
+        let Some(number) = number(stage, call) else {
             return Returned::default();
         };
         // SAFETY: a descriptor's number stays taken until the scenario is over, even where another lane closes it
@@ -182,7 +182,7 @@ impl Hands {
         let returned = self.on_socket(stage, call, socket, may_sleep);
         // it had been closed, and its number refers to no socket any more: which select(2) alone does not say
         let is_select = matches!(op, Op::Wait { by: Waiter::Select, .. });
-        let is_there = || stage.side(pair, endpoint).descriptor().map(self::number) == Some(number);
+        let is_there = || self::number(stage, call) == Some(number);
         let failed = returned.outcome == Some(Outcome::Errno(Errno(libc::EBADF)));
         if failed || is_select && !is_there() { Returned::default() } else { returned }
     }
@@ -328,6 +328,11 @@ impl Hands {
     }
 }
 
+/// The number of the descriptor that the call is made with.
+fn number(stage: &Stage, call: Call) -> Option<RawFd> {
+    stage.side(call.pair, call.endpoint).descriptor().map(|descriptor| descriptor.as_raw_fd())
+}
+
 /// Whether the call may sleep, and so needs a time limit of its own.
 fn may_sleep(stage: &Stage, call: Call) -> bool {
     let side = stage.side(call.pair, call.endpoint);
@@ -341,7 +346,7 @@ fn may_sleep(stage: &Stage, call: Call) -> bool {
 fn peer_outq(stage: &Stage, pair: u8, endpoint: Endpoint) -> Option<u32> {
     stage.side(pair, endpoint).descriptor()?;
     let peer = stage.side(pair, endpoint.peer());
-    sys::outq(peer.descriptor()?.as_fd()).ok()
+    sys::outq(peer.descriptor()?).ok()
 }
 
 fn ready(result: Result<scenario::Ready, Option<Errno>>) -> Returned {

@@ -1,7 +1,7 @@
 //! What the lanes of a scenario share while it runs: the sockets, who holds them, and how far each stream is.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -326,11 +326,6 @@ fn sides(
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // what a panicking lane leaves behind is not worse than its panic, which ends the run
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of a descriptor, for a call during which another lane may close it.
-pub(crate) fn number(descriptor: BorrowedFd<'_>) -> RawFd {
-    descriptor.as_raw_fd()
 }
 
 impl LaneState {

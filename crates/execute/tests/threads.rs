@@ -1,4 +1,4 @@
-//! Several threads on the sockets of one connection, which scenarios do not have yet: `./sparring test` runs it in a
+//! Several threads on the sockets of one connection, for long and without a schedule: `./sparring test` runs it in a
 //! guest, on plain TCP and on the reference.
 //!
 //! Each byte says which of two senders it is of, and where in that one's stream it is, modulo a prime.

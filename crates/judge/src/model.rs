@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use scenario::history::{Connection, Errno, Outcome, Record};
 use scenario::verdict::Doubt;
 use scenario::{
-    By, Endpoint, History, Invariant, Op, RecvFlags, Scenario, SendFlags, SockOption, Violation,
-    Wire,
+    Endpoint, History, Invariant, Op, RecvFlags, Scenario, SockOption, Violation, Wire,
 };
 
 use crate::crowd::Crowd;
@@ -418,18 +417,15 @@ impl<'a> Model<'a> {
 
     /// Whether the call must not sleep.
     pub(crate) fn nonblocking(&self, record: &Record) -> bool {
-        let flagged = match record.op {
-            // only O_NONBLOCK of the socket counts (tcp_splice_read, splice_to_socket)
-            Op::Send { by: By::Splice | By::File, .. } | Op::Recv { by: By::Splice, .. } => false,
-            Op::Wait { timeout_ms, .. } => return timeout_ms == 0,
+        let side = self.side(record.endpoint);
+        match record.op {
             // SO_LINGER may make it wait
-            Op::Close | Op::Abort => return !self.side(record.endpoint).lingers,
-            Op::Pause(_) | Op::Connect | Op::Destroy | Op::Signal { .. } => return false,
-            Op::Send { flags, .. } => flags.contains(SendFlags::DONTWAIT),
-            Op::Recv { flags, .. } => flags.intersects(RecvFlags::DONTWAIT | RecvFlags::OOB),
-            _ => true,
-        };
-        flagged || self.side(record.endpoint).nonblocking
+            Op::Close | Op::Abort => !side.lingers,
+            Op::Pause(_) | Op::Destroy | Op::Signal { .. } => false,
+            // there is no waiting for urgent data (tcp_recv_urg)
+            Op::Recv { flags, .. } if flags.contains(RecvFlags::OOB) => true,
+            op => !op.may_sleep(side.nonblocking),
+        }
     }
 
     /// A call gave the asynchronous error. Errors other than the two of `tcp_reset` are not allowed.

@@ -199,12 +199,7 @@ pub(crate) fn inq(model: &mut Model<'_>, call: Call<'_>) {
         let because = format!("only {} bytes were accepted and not received yet", stream.unread());
         model.blame(call, Invariant::Inq, "more-than-accepted", &because);
     } else if value < stream.deliverable() && !stream.urgent_ahead() {
-        let because = format!(
-            "bytes {}..{} were deliverable: {}",
-            stream.at,
-            stream.known,
-            stream.proof.text()
-        );
+        let because = stream.evidence();
         model.blame(call, Invariant::Inq, "less-than-deliverable", &because);
     } else {
         let end = stream.at + value;

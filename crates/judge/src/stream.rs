@@ -204,6 +204,11 @@ impl Stream {
         self.known.saturating_sub(from).saturating_sub(self.urgent_in(from..self.known.max(from)))
     }
 
+    /// What is known to be deliverable, and why, for a person to read.
+    pub(crate) fn evidence(&self) -> String {
+        format!("bytes {}..{} were deliverable: {}", self.at, self.known, self.proof.text())
+    }
+
     /// How many accepted ordinary bytes were not delivered yet, at least.
     pub(crate) fn rest(&self) -> u64 {
         let from = self.furthest();

@@ -96,7 +96,7 @@ impl Tools {
             By::Vector(count) => pieces::recv(socket, span, sys::recv_flags(flags), count),
             By::Batch(count) => pieces::recv_batch(socket, span, sys::recv_flags(flags), count),
             By::Uring => self.by_ring(|ring| ring.recv(socket, span, sys::recv_flags(flags))),
-            By::Splice => self.by_pipe(|pipe| pipe.recv(socket, span, flags)),
+            By::Splice => self.by_pipe(|pipe| pipe.recv(socket, span)),
             By::File => unreachable!("sendfile(2) does not receive"),
         }?;
         Ok((count, None))

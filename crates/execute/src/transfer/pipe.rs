@@ -4,9 +4,9 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use libc::c_uint;
+use scenario::SendFlags;
 use scenario::history::Errno;
 use scenario::limits::CALL_BYTES;
-use scenario::{RecvFlags, SendFlags};
 
 use crate::buffer::Span;
 use crate::sys;
@@ -46,8 +46,7 @@ impl Pipe {
         span: Span,
         flags: SendFlags,
     ) -> Result<u32, Errno> {
-        let bits = bit(flags.contains(SendFlags::DONTWAIT), libc::SPLICE_F_NONBLOCK)
-            | bit(flags.contains(SendFlags::MORE), libc::SPLICE_F_MORE);
+        let bits = if flags.contains(SendFlags::MORE) { libc::SPLICE_F_MORE } else { 0 };
         let mut taken = 0;
         loop {
             while self.holds < self.room && taken + self.holds < span.len {
@@ -73,14 +72,8 @@ impl Pipe {
         }
     }
 
-    pub(super) fn recv(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        span: Span,
-        flags: RecvFlags,
-    ) -> Result<u32, Errno> {
-        let bits = bit(flags.contains(RecvFlags::DONTWAIT), libc::SPLICE_F_NONBLOCK);
-        let count = splice(socket.as_raw_fd(), self.writer.as_raw_fd(), span.len, bits)?;
+    pub(super) fn recv(&mut self, socket: BorrowedFd<'_>, span: Span) -> Result<u32, Errno> {
+        let count = splice(socket.as_raw_fd(), self.writer.as_raw_fd(), span.len, 0)?;
         self.holds = count;
         while !self.is_empty() {
             let to = span.start.wrapping_add((count - self.holds) as usize).cast();
@@ -93,10 +86,6 @@ impl Pipe {
         }
         Ok(count)
     }
-}
-
-fn bit(on: bool, bit: c_uint) -> c_uint {
-    if on { bit } else { 0 }
 }
 
 fn splice(from: RawFd, to: RawFd, len: u32, flags: c_uint) -> Result<u32, Errno> {

@@ -258,12 +258,7 @@ pub(crate) fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32)
         return;
     }
     if call.beside.is_empty() && all && u64::from(count) < deliverable.min(u64::from(ask.len)) {
-        let because = format!(
-            "bytes {}..{} were deliverable: {}",
-            stream.at,
-            stream.known,
-            stream.proof.text()
-        );
+        let because = stream.evidence();
         model.blame(call, Invariant::Waitall, "short-with-bytes-deliverable", &because);
         return;
     }
@@ -307,12 +302,7 @@ fn left(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         );
         model.blame(call, Invariant::Inq, "left-more-than-accepted", &because);
     } else if u64::from(left) < stream.deliverable() {
-        let because = format!(
-            "TCP_INQ said that {left} are left, and bytes {}..{} were deliverable: {}",
-            stream.at,
-            stream.known,
-            stream.proof.text()
-        );
+        let because = format!("TCP_INQ said that {left} are left, and {}", stream.evidence());
         model.blame(call, Invariant::Inq, "left-less-than-deliverable", &because);
     }
 }
@@ -337,14 +327,13 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 fn excused(model: &mut Model<'_>, call: Call<'_>, ask: Ask) -> bool {
     let side = model.side(call.record.endpoint);
     let stream = model.incoming(call.record.endpoint);
-    let flagged = ask.flags.contains(RecvFlags::DONTWAIT);
     if stream.lost_track || ask.by == By::Splice && !stream.urgent.is_empty() {
         return true;
     }
     if model.nonblocking(call.record) {
         return false;
     }
-    if ask.by == By::Uring || ask.by == By::Splice && flagged {
+    if ask.by == By::Uring {
         return true;
     }
     // with one call after the other on loopback it is there before the next one
@@ -381,12 +370,7 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         let because = "it may block and SO_RCVTIMEO is not set";
         model.blame(call, Invariant::RecvResult, "eagain-while-blocking", because);
     } else if stream.deliverable() > ahead {
-        let because = format!(
-            "bytes {}..{} were deliverable: {}",
-            stream.at,
-            stream.known,
-            stream.proof.text()
-        );
+        let because = stream.evidence();
         let (invariant, diagnosis) = if last {
             (Invariant::Stall, "accepted-bytes-never-arrive")
         } else {

@@ -207,7 +207,7 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let complaint = if ask.len == 0 {
         let because = "a send of no bytes needs no room";
         Some((Invariant::ZeroLength, "send-fails", because))
-    } else if !model.nonblocking(call.record) && lenient(ask) {
+    } else if !model.nonblocking(call.record) && ask.by == By::Uring {
         None
     } else if !model.nonblocking(call.record) && side.sndtimeo > 0 {
         return time::expired(model, call, side.sndtimeo);
@@ -229,13 +229,6 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     if let Some((invariant, diagnosis, because)) = complaint {
         model.blame(call, invariant, diagnosis, because);
     }
-}
-
-/// Whether `EAGAIN` may come without `O_NONBLOCK` for reasons that are not the socket's: `SPLICE_F_NONBLOCK` is about the
-/// pipe, and `io_uring(7)` tries without waiting.
-fn lenient(ask: Ask) -> bool {
-    let flagged = ask.flags.contains(SendFlags::DONTWAIT);
-    ask.by == By::Uring || flagged && matches!(ask.by, By::Splice | By::File)
 }
 
 /// `send-to-dead`: what was sent to a closed peer is answered by a reset, it is not swallowed.
