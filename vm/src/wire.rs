@@ -118,8 +118,8 @@ pub enum ToGuest {
     Share(Shares),
     /// Set up; answered by [`FromGuest::Ready`] or [`FromGuest::Refused`].
     Setup(Plan),
-    /// Run a scenario; answered by [`FromGuest::Done`] or [`FromGuest::Failed`]. Several may be under way: the
-    /// guest takes them in order.
+    /// Run a scenario; answered by [`FromGuest::Done`] or [`FromGuest::Failed`], with any number of
+    /// [`FromGuest::Busy`] before. Several may be under way: the guest takes them in order.
     Run {
         /// The host's number for it, returned with the answer.
         number: u64,
@@ -189,6 +189,8 @@ pub enum FromGuest {
     Ready,
     /// Not set up.
     Refused(Refusal),
+    /// Calls of the scenario under way have returned since the last message: it is slow, and not hung.
+    Busy,
     /// A scenario ran to its end.
     Done {
         /// The host's number for it.

@@ -87,6 +87,7 @@ fn wait_for_end(machine: &mut Machine) -> Ending {
 
 fn message(machine: &mut Machine) -> FromGuest {
     match machine.next_event(LONG) {
+        Event::Message(FromGuest::Busy) => message(machine),
         Event::Message(message) => message,
         other => panic!("{other:?}: {:?}", machine.console()),
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bpf::Attached;
@@ -52,6 +53,7 @@ pub struct Executor {
     hands: Hands,
     crew: Crew,
     ring_counter: Option<RingCounter>,
+    returned: Arc<AtomicU64>,
 }
 
 impl Executor {
@@ -69,7 +71,15 @@ impl Executor {
             hands: Hands::new(bound)?,
             crew: Crew::new(bound),
             ring_counter: None,
+            returned: Arc::default(),
         })
+    }
+
+    /// How many calls have returned so far, in all scenarios. It grows while one runs, so that one that is slow can be
+    /// told from one that hangs.
+    #[must_use]
+    pub fn returned(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.returned)
     }
 
     /// Counts the ring's bytes by this file, a decimal number of all bytes that any ring ever carried, for a target
@@ -103,7 +113,8 @@ impl Executor {
     fn perform(&mut self, run: u16, scenario: &Scenario, start: Instant) -> Result<History, Error> {
         let before = self.ring_bytes()?;
         let connected = self.backstage.open(scenario)?;
-        let stage = Arc::new(Stage::new(scenario, (self.key, run), start, connected));
+        let stage =
+            Arc::new(Stage::new(scenario, (self.key, run), start, connected, self.returned()));
         // io_uring leaves its mark on the thread: see Crew::dismiss
         let mut records = if scenario.is_sequential() && !stage.uses_uring() {
             self.one_after_the_other(&stage)?

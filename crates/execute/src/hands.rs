@@ -123,6 +123,7 @@ impl Hands {
         let call_ns = stage.now();
         let returned = self.call(stage, call, may_sleep, ask);
         let return_ns = stage.now();
+        stage.returned.fetch_add(1, Ordering::Relaxed);
         let cpu_ns = cpu_before.map_or(0, |before| sys::thread_cpu_ns().saturating_sub(before));
         if let Some(state) = state {
             state.calling.store(false, Ordering::SeqCst);

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use scenario::history::{Connection, Errno, Pairing, Traffic};
@@ -182,6 +182,8 @@ pub(crate) struct Stage {
     pairs: Vec<[Mutex<Side>; 2]>,
     connections: Mutex<Vec<Connection>>,
     pub(crate) lanes: Vec<LaneState>,
+    /// See [`crate::Executor::returned`].
+    pub(crate) returned: Arc<AtomicU64>,
     /// Descriptor numbers that were closed while others might still use them: see [`Stage::close`].
     retired: Mutex<Vec<OwnedFd>>,
 }
@@ -192,6 +194,7 @@ impl Stage {
         (key, run): (Key, u16),
         start: Instant,
         connected: Vec<(Connected, Pairing)>,
+        returned: Arc<AtomicU64>,
     ) -> Stage {
         let mut pairs = Vec::new();
         let mut connections = Vec::new();
@@ -207,6 +210,7 @@ impl Stage {
             pairs,
             connections: Mutex::new(connections),
             lanes: scenario.lanes.iter().map(|_| LaneState::default()).collect(),
+            returned,
             retired: Mutex::new(Vec::new()),
         }
     }

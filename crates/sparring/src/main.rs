@@ -12,7 +12,6 @@ mod guest;
 mod interrupt;
 mod journal;
 mod leak;
-mod patience;
 mod progress;
 mod replay;
 mod runner;

@@ -14,7 +14,6 @@ use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
 use crate::exit::Failure;
 use crate::guest::{self, Guest};
 use crate::leak;
-use crate::patience::{self, SILENCE};
 
 /// Scenarios that are given to the guest ahead of their turn, so that it never waits for the host.
 const WINDOW: usize = 16;
@@ -32,6 +31,9 @@ const CHECK_EVERY: u64 = RECENT as u64;
 const CHECKUP: Duration = Duration::from_secs(300);
 /// How long a complaint may take from its cause to the end of the console's report.
 const COMPLAINT: Duration = Duration::from_millis(800);
+/// How long a guest with something to do may stay silent: several times what a call, or the finale of a connection,
+/// may wait for. While calls return it says so ([`FromGuest::Busy`]).
+const SILENCE: Duration = Duration::from_secs(60);
 /// The diagnosis of a guest that gave no answer in time.
 pub const GUEST_SILENT: &str = "guest-silent";
 /// Machines lost in a row, with nothing done in between, after which the runner gives up.
@@ -170,8 +172,8 @@ impl Runner {
                 return Ok(event);
             }
             self.wait(Duration::from_secs(1))?;
-            if self.last_news.elapsed() > self.patience() {
-                self.silent(self.patience());
+            if self.last_news.elapsed() > SILENCE {
+                self.silent(SILENCE);
             }
         }
     }
@@ -320,6 +322,7 @@ impl Runner {
         let (number, result) = match message {
             FromGuest::Done { number, history } => (number, Ok(history)),
             FromGuest::Failed { number, reason } => (number, Err(reason)),
+            FromGuest::Busy => return Ok(()),
             FromGuest::Checkup(checkup) => {
                 self.checked(&checkup);
                 return Ok(());
@@ -388,12 +391,6 @@ impl Runner {
         }
         self.backlog.push_back(Event::Restarted(reason.to_owned()));
         Ok(())
-    }
-
-    /// How long the guest may be silent with what it works on.
-    fn patience(&self) -> Duration {
-        let scenario = self.under_way.front().map(|job| &job.scenario);
-        scenario.map_or(SILENCE, |scenario| patience::with(scenario, &self.spec.plan.bounds))
     }
 
     fn silent(&mut self, patience: Duration) {

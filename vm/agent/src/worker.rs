@@ -11,6 +11,7 @@ use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
 use crate::ports::{self, Control};
+use crate::results::Results;
 use crate::{checkup, files, program, say, target};
 
 /// Open files that a program may have: corpora and sockets need many.
@@ -18,7 +19,7 @@ const FILES: u64 = 65_536;
 
 /// Works until the host says power off, or is gone.
 pub fn run() -> Result<()> {
-    let mut results = ports::open(RESULTS_PORT)?;
+    let results = Results::new(ports::open(RESULTS_PORT)?);
     let control = ports::open(CONTROL_PORT)?;
     let mut control = BufReader::new(Control::new(control));
     let Some(ToGuest::Share(shares)) =
@@ -32,13 +33,13 @@ pub fn run() -> Result<()> {
     let sysrq = File::options().write(true).open("/proc/sysrq-trigger").ok();
     if let Err(error) = settle(&shares) {
         let refusal = Refusal::Environment(format!("{error:#}"));
-        wire::write(&mut results, &FromGuest::Refused(refusal)).context("results")?;
+        results.say(&FromGuest::Refused(refusal)).context("results")?;
         return Ok(());
     }
-    wire::write(&mut results, &hello()?).context("results")?;
+    results.say(&hello()?).context("results")?;
     let (sender, messages) = mpsc::channel();
     thread::spawn(move || listen(&mut control, sysrq, &sender));
-    answer_all(&mut results, &messages)
+    answer_all(&results, &messages)
 }
 
 fn settle(shares: &Shares) -> Result<()> {
@@ -83,7 +84,7 @@ fn press(sysrq: Option<&mut File>, key: char) {
     }
 }
 
-fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
+fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
     let mut counters = None;
     let mut bench = None;
@@ -91,6 +92,7 @@ fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
         let answer = match message {
             ToGuest::Setup(plan) => match target::set_up(&plan) {
                 Ok(new) => {
+                    results.beat(new.returned());
                     executor = Some(new);
                     counters = plan.counters;
                     FromGuest::Ready
@@ -123,8 +125,7 @@ fn answer_all(results: &mut File, messages: &Receiver<ToGuest>) -> Result<()> {
             // the first is over, the other is the listener's
             ToGuest::Share(_) | ToGuest::Sysrq(_) => continue,
         };
-        // at once, and not in batches: the next scenario may be the last
-        wire::write(results, &answer).context("results")?;
+        results.say(&answer).context("results")?;
     }
     Ok(())
 }

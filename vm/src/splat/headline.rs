@@ -35,6 +35,8 @@ static PASSING: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r" \(see /sys.*$", ""),
         (r"\b(0x)?[0-9a-f]{12,16}\b", "ADDRESS"),
         (r"process \S+( |$)", "process "),
+        // rcu: rcu_preempt kthread starved for 21003 jiffies! g1017 f0x2 RCU_GP_WAIT_FQS(5) ->state=0x200 ->cpu=1
+        (r"(starved|happen) for \d+ jiffies!.*$", "$1"),
         (r"\bpfn:[0-9a-f]+", ""),
     ]
     .into_iter()

@@ -133,6 +133,8 @@ impl Block {
             return false;
         }
         match kind {
+            // a stall goes on with what its own report finds out (print_other_cpu_stall() in kernel/rcu/tree_stall.h)
+            Some(SplatKind::RcuStall) if self.kind == SplatKind::RcuStall => true,
             Some(_) => self.lines.len() <= OPENING || self.doomed || self.has_end(),
             None => !cut || self.lines.len() < OPENING,
         }
