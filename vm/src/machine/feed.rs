@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, PipeReader, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 
 use nix::errno::Errno;
@@ -46,11 +46,20 @@ pub(super) struct LastWords {
     pub(super) agent: String,
 }
 
+/// How far the console is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes so far.
+    pub(super) bytes: AtomicU64,
+    /// A complaint has begun that has not ended.
+    pub(super) complains: AtomicBool,
+}
+
 /// Keeps and watches the console until the guest is gone.
 pub(super) fn console(
     mut console: PipeReader,
     mut log: File,
-    count: &AtomicU64,
+    progress: &Progress,
     events: &Sender<Event>,
 ) -> LastWords {
     let mut watch = Watch::default();
@@ -62,6 +71,7 @@ pub(super) fn console(
     loop {
         if watch.is_open() && !readable(&console) {
             watch.quiet().into_iter().for_each(send);
+            progress.complains.store(false, Ordering::Release);
             continue;
         }
         match console.read(&mut buffer) {
@@ -70,9 +80,10 @@ pub(super) fn console(
                 if let Err(error) = log.write_all(&buffer[..n]) {
                     tracing::error!("the console log cannot be written: {error}");
                 }
-                count.fetch_add(n as u64, Ordering::Release);
                 tail.push(&buffer[..n]);
                 watch.push(&buffer[..n]).into_iter().for_each(send);
+                progress.complains.store(watch.is_open(), Ordering::Release);
+                progress.bytes.fetch_add(n as u64, Ordering::Release);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
@@ -163,8 +174,9 @@ mod tests {
                     [    2.000000] Kernel panic - not syncing: x";
         guest.write_all(text.as_bytes()).unwrap();
         drop(guest);
-        let count = AtomicU64::new(0);
-        let words = console(host, File::create(&path).unwrap(), &count, &sender);
+        let progress = Progress::default();
+        let words = console(host, File::create(&path).unwrap(), &progress, &sender);
+        assert_eq!(progress.bytes.into_inner(), text.len() as u64);
         assert_eq!(words.agent, "no port");
         assert_eq!(words.panic.unwrap().headline, "Kernel panic - not syncing: x");
         let Event::Splat(splat) = receiver.try_recv().unwrap() else { panic!("no splat") };

@@ -278,6 +278,12 @@ impl Machine {
         feed::read_from(&self.console_log, self.console_start)
     }
 
+    /// Whether the kernel has begun a complaint that has not ended: its [`Event::Splat`] is still to come.
+    #[must_use]
+    pub fn complains(&self) -> bool {
+        self.process.complains()
+    }
+
     fn last_lines(&self) -> String {
         let text = self.console().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,7 +27,7 @@ const CONSOLE_BYTES: i32 = 1 << 20;
 struct Shared {
     /// Set as long as the process exists, so that no other process of the same number is ever killed.
     pid: Mutex<Option<Pid>>,
-    console_bytes: AtomicU64,
+    console: feed::Progress,
 }
 
 impl Shared {
@@ -127,7 +127,7 @@ fn live(
     let Ends { results, console, monitor, log } = ends;
     let ending = thread::scope(|scope| {
         let results = scope.spawn(|| feed::results(results, events).inspect_err(|_| shared.kill()));
-        let console = scope.spawn(|| feed::console(console, log, &shared.console_bytes, events));
+        let console = scope.spawn(|| feed::console(console, log, &shared.console, events));
         let monitor = scope.spawn(|| monitor::watch(monitor));
         let (status, stderr) = wait(&mut child, shared);
         let garbled = results.join().unwrap_or_else(|_| Err("its reader died".into())).err();
@@ -208,7 +208,12 @@ impl Process {
 
     /// Bytes that the console has said.
     pub(super) fn console_bytes(&self) -> u64 {
-        self.shared.console_bytes.load(Ordering::Acquire)
+        self.shared.console.bytes.load(Ordering::Acquire)
+    }
+
+    /// Whether a complaint has begun that has not ended.
+    pub(super) fn complains(&self) -> bool {
+        self.shared.console.complains.load(Ordering::Acquire)
     }
 
     pub(super) fn inject_nmi(&self) {
