@@ -1,7 +1,7 @@
 //! A campaign: generate → execute → judge → shrink → report, over and over, on several machines.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -252,7 +252,8 @@ impl Shared<'_> {
         match event {
             Event::Ran(job, history) => {
                 let us = history.records.last().map_or(0, |record| record.return_ns / 1_000);
-                tracing::debug!(number = job.number, us, "ran");
+                let (accepted, ring) = history.accepted_and_ring();
+                tracing::debug!(number = job.number, us, accepted, ring, "ran");
                 let contract = &self.campaign.target.contract;
                 let judged = judge::judge_in_full(&job.scenario, &history, contract);
                 if let Verdict::Error(reason) = &judged.verdict {
@@ -320,36 +321,49 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// After the last scenario: shrinks and replays the findings. What cannot be replayed stays as it is.
+    /// After the last scenario: shrinks and replays the findings, on as many machines as the campaign had. What cannot
+    /// be replayed stays as it is.
     fn confirm_all(&self, interrupted: &AtomicBool) {
         let keys: Vec<FindingKey> = self.lock().entries.keys().cloned().collect();
-        if keys.is_empty() {
-            return;
-        }
-        let campaign = self.campaign;
-        let console = campaign.out.join("console-replay.log");
-        let confirm_each = || {
-            let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
-            let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
-            for (at, key) in keys.iter().enumerate() {
-                if interrupted.load(Ordering::Relaxed) {
-                    break;
-                }
-                let all = keys.len();
-                let which = format!("{} of {all}: {}: {}", at + 1, key.invariant, key.diagnosis);
-                let progress = |tries, ops| {
-                    let message = format!("shrink {which}: {tries} candidates tried, {ops} ops");
-                    self.bar.set(at as u64, Some(all as u64), &message);
-                };
-                progress(0, self.ops_of(key));
-                self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for vm in 0..self.campaign.jobs.min(keys.len()) {
+                let (keys, next) = (&keys, &next);
+                scope.spawn(move || {
+                    if let Err(failure) = self.confirm_some(vm, keys, next, interrupted) {
+                        self.bar.line(&format!("not all findings could be replayed: {failure}"));
+                    }
+                });
             }
-            replay.stop();
-            Ok::<(), Failure>(())
-        };
-        if let Err(failure) = confirm_each() {
-            self.bar.line(&format!("not all findings could be replayed: {failure}"));
+        });
+    }
+
+    /// One machine's part of it: the next finding that nobody has begun with, until there is none.
+    fn confirm_some(
+        &self,
+        vm: usize,
+        keys: &[FindingKey],
+        next: &AtomicUsize,
+        interrupted: &AtomicBool,
+    ) -> Result<(), Failure> {
+        let campaign = self.campaign;
+        let console = campaign.out.join(format!("console-replay{vm}.log"));
+        let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
+        let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
+        while !interrupted.load(Ordering::Relaxed) {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(at) else { break };
+            let all = keys.len();
+            let which = format!("{} of {all}: {}: {}", at + 1, key.invariant, key.diagnosis);
+            let progress = |tries, ops| {
+                let message = format!("shrink {which}: {tries} candidates tried, {ops} ops");
+                self.bar.set(at as u64, Some(all as u64), &message);
+            };
+            progress(0, self.ops_of(key));
+            self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
         }
+        replay.stop();
+        Ok(())
     }
 
     /// Writes the final summary.

@@ -1,7 +1,7 @@
 //! Nothing recorded is lost, nothing is left over, and the exit code is right, whatever happens in mid-campaign.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
@@ -24,14 +24,17 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_hang_is_found", a_hang_is_found),
 ];
 
+/// How many scenarios a guest is given ahead of their turn.
+const WINDOW: f64 = 16.0;
+
 fn a_killed_qemu_is_replaced() -> Result<(), Failed> {
     let out = tempfile::tempdir()?;
-    let running = Running::start(out.path(), &["--target", "plain", "--scenarios", "3000"])?;
+    let running = Running::start(out.path(), &["--target", "plain", "--scenarios", "1000"])?;
     kill(running.qemu()?, Signal::SIGKILL)?;
     let (code, said) = running.end()?;
     check(code == Some(0), format!("ended with {code:?}: {said}"))?;
     let summary = summary(out.path())?;
-    check(number(&summary, "scenarios")? == 3000.0, &summary)?;
+    check(number(&summary, "scenarios")? == 1000.0, &summary)?;
     check(number(&summary, "vm_restarts")? == 1.0, &summary)
 }
 
@@ -75,11 +78,16 @@ fn a_killed_command_line() -> Result<(), Failed> {
     running.end()?;
     wait_for("qemu to end", || is_gone(qemu))?;
     let judged = number(&summary(out.path())?, "scenarios")?;
-    let journal = fs::read_to_string(out.path().join("journal/vm0.ring"))?;
-    let recorded = journal.matches("\nring 1\n").count();
-    #[expect(clippy::cast_precision_loss, reason = "some thousand at most")]
-    let recorded = recorded as f64;
+    let recorded = recorded(out.path())?;
     check(recorded >= judged, format!("{recorded} scenarios recorded, {judged} judged"))
+}
+
+/// How many scenarios the journal of the only machine has.
+fn recorded(out: &Path) -> Result<f64, Failed> {
+    let journal = fs::read_to_string(out.join("journal/vm0.ring"))?;
+    #[expect(clippy::cast_precision_loss, reason = "some thousand at most")]
+    let recorded = journal.matches("\nring 1\n").count() as f64;
+    Ok(recorded)
 }
 
 /// Builds the module that breaks the kernel, against the default kernel.
@@ -94,8 +102,9 @@ fn provoke() -> Result<PathBuf, Failed> {
     Ok(kernel::build_module(&kernel, module, &cache, &kernel::Silent)?)
 }
 
-/// A campaign on a kernel that breaks two seconds after it was set up; it must end with a violation.
-fn provoked(how: &str, flags: &[&str]) -> Result<Value, Failed> {
+/// A campaign on a kernel that breaks two seconds after it was set up; it must end with a violation. Gives the summary,
+/// and how many scenarios were recorded.
+fn provoked(how: &str, flags: &[&str]) -> Result<(Value, f64), Failed> {
     let directory = tempfile::tempdir()?;
     let module = provoke()?;
     let out = directory.path().join("out");
@@ -111,27 +120,30 @@ fn provoked(how: &str, flags: &[&str]) -> Result<Value, Failed> {
     }
     let console = fs::read_to_string(folder.join("console.log"))?;
     check(how == "hang" || console.contains("provoke"), console)?;
-    Ok(summary)
+    Ok((summary, recorded(&out)?))
 }
 
 fn a_panic_is_found() -> Result<(), Failed> {
-    let summary = provoked("panic", &["--scenarios", "2000"])?;
+    let (summary, recorded) = provoked("panic", &["--time", "12s"])?;
     let panics = number(&summary["findings"][0], "count")?;
     check(summary["findings"][0]["invariant"] == "panic", &summary)?;
     check(number(&summary, "vm_restarts")? == panics, &summary)?;
-    // only what was under way when the kernel died has no verdict
-    check(number(&summary, "scenarios")? == 2000.0 - panics, &summary)
+    check(panics > 1.0, &summary)?;
+    // only what was under way when the kernel died has no verdict, and what waited for its turn at the end
+    let without = recorded - number(&summary, "scenarios")?;
+    check((panics..=panics + WINDOW).contains(&without), format!("{recorded} recorded: {summary}"))
 }
 
 fn a_warning_is_found() -> Result<(), Failed> {
-    let summary = provoked("warn", &["--scenarios", "2000"])?;
+    let (summary, recorded) = provoked("warn", &["--time", "6s"])?;
     check(summary["findings"][0]["invariant"] == "splat", &summary)?;
-    check(number(&summary, "scenarios")? == 2000.0, &summary)
+    let without = recorded - number(&summary, "scenarios")?;
+    check((0.0..=WINDOW).contains(&without), format!("{recorded} recorded: {summary}"))
 }
 
 fn a_hang_is_found() -> Result<(), Failed> {
     // with a second processor there would be somebody to complain of a stall first
     let flags = ["--time", "10m", "--stop-on-first", "--vcpus", "1"];
-    let summary = provoked("hang", &flags)?;
+    let (summary, _) = provoked("hang", &flags)?;
     check(summary["findings"][0]["invariant"] == "hang", &summary)
 }
