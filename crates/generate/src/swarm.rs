@@ -180,9 +180,9 @@ fn volume(draw: &mut Draw<'_>, shape: Shape, ring: u32) -> (u32, u32) {
     if !draw.chance(piles) {
         return (0, draw.pick(&[KIB, 4 * KIB, 16 * KIB, 40 * KIB]));
     }
-    // a large ring costs as much as many small ones
+    // a large ring costs as much as many small ones, and what overflows it is TCP's
     if ring > 16 * KIB {
-        return (draw.pick(&[ring, ring + 1, ring + 4096]), 2 * ring);
+        return (draw.pick(&[ring, ring + 1, ring + 4096]), ring + 8 * KIB);
     }
     let backlog =
         draw.pick(&[ring, ring + 1, ring + 4096, 2 * ring, 2 * ring + 1, 2 * ring, 3 * ring]);
