@@ -26,7 +26,7 @@ pub(crate) const OPTIONS: &[Row] = &[
     Row { setup: 2,  weight: 1, value: |draw, start| SockOption::ZeroCopy(start || draw.chance(60)) },
     Row { setup: 7,  weight: 1, value: |draw, _| SockOption::RcvBuf(buffer_bytes(draw)) },
     Row { setup: 7,  weight: 1, value: |draw, _| SockOption::SndBuf(buffer_bytes(draw)) },
-    Row { setup: 7,  weight: 2, value: |draw, _| SockOption::RcvLowat(lowat_bytes(draw)) },
+    Row { setup: 3,  weight: 2, value: |draw, _| SockOption::RcvLowat(lowat_bytes(draw)) },
     Row { setup: 4,  weight: 1, value: |draw, _| SockOption::PeekOff(draw.pick(&[0, 0, 0, 1, 7, 100, 4096])) },
     Row { setup: 5,  weight: 1, value: |draw, start| SockOption::RcvTimeo(timeout(draw, start)) },
     Row { setup: 3,  weight: 1, value: |draw, start| SockOption::SndTimeo(timeout(draw, start)) },
