@@ -47,6 +47,8 @@ pub struct Campaign {
     pub out: PathBuf,
     /// Whether the first finding ends it.
     pub stop_on_first: bool,
+    /// Whether findings are shrunk and replayed at the end.
+    pub confirm: bool,
 }
 
 /// What the workers share.
@@ -121,7 +123,7 @@ impl Campaign {
             }
             workers.into_iter().map(join).fold(saved, Result::and)
         });
-        if worked.is_ok() {
+        if self.confirm && worked.is_ok() {
             shared.confirm_all(interrupted);
         }
         let is_complete = !interrupted.load(Ordering::Relaxed);

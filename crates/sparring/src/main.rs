@@ -6,6 +6,7 @@ mod bout;
 mod campaign;
 mod commands;
 mod confirm;
+mod evaluation;
 mod exit;
 mod figures;
 mod guest;
@@ -39,6 +40,7 @@ enum Command {
     Fuzz(commands::fuzz::Args),
     Run(commands::run::Args),
     Shrink(commands::shrink::Args),
+    Evaluate(commands::evaluate::Args),
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => commands::fuzz::run(&args).map(Into::into),
         Command::Run(args) => commands::run::run(&args).map(Into::into),
         Command::Shrink(args) => commands::shrink::run(&args).map(Into::into),
+        Command::Evaluate(args) => commands::evaluate::run(&args).map(Into::into),
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),

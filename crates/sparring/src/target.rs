@@ -28,6 +28,12 @@ pub enum Named {
     PlainInSockhash,
 }
 
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
 /// Flags that make a kernel target.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kernel target")]
@@ -108,6 +114,20 @@ pub struct Target {
 }
 
 impl TargetArgs {
+    /// A target by name, on a kernel of that source.
+    pub fn named(target: Named, source: SourceArgs) -> TargetArgs {
+        TargetArgs {
+            target: Some(target),
+            fault: None,
+            source,
+            kernel: None,
+            module: Vec::new(),
+            pairing: None,
+            contract: None,
+            allow: Vec::new(),
+        }
+    }
+
     /// Finds and, where needed, builds what the flags ask for.
     ///
     /// # Errors
@@ -127,8 +147,8 @@ impl TargetArgs {
                     .map_err(kernel_failure)?;
                 if wish.is_granted_by(&kernel)? {
                     let path = build_reference(&kernel, &cache, &progress)?;
-                    let fault = self.fault.map(|fault| format!("fault={}", fault.name));
-                    modules.insert(0, Module { path, parameters: fault.unwrap_or_default() });
+                    let parameters = self.fault.map(parameters).unwrap_or_default();
+                    modules.insert(0, Module { path, parameters });
                     is_reference = true;
                 }
                 kernel.bzimage
@@ -244,8 +264,8 @@ impl TargetArgs {
     fn flags(&self) -> String {
         let mut flags = Vec::new();
         let mut add = |flag: &str, value: String| flags.push(format!("{flag} {}", quoted(&value)));
-        if let Some(target) = self.target.and_then(|t| t.to_possible_value()) {
-            add("--target", target.get_name().to_owned());
+        if let Some(target) = self.target {
+            add("--target", target.to_string());
         }
         if let Some(fault) = self.fault {
             add("--fault", fault.name.clone());
@@ -281,6 +301,17 @@ impl TargetArgs {
 }
 
 impl Target {
+    /// The reference with a defect planted in it. Any other target stays as it is.
+    #[must_use]
+    pub fn with_fault(mut self, fault: &Fault) -> Target {
+        if let Some(module) = self.modules.first_mut().filter(|_| self.is_reference) {
+            module.parameters = parameters(fault);
+            self.name += &format!(", fault {}", fault.name);
+            self.flags += &format!(" --fault {}", fault.name);
+        }
+        self
+    }
+
     /// What to boot for this target: one machine with one processor, its console kept in `console_log`. The guest
     /// sees the host's files, and can write to none: what a broken kernel does shall not reach the findings.
     pub fn spec(&self, key: Key, console_log: PathBuf) -> Result<Spec, Failure> {
@@ -347,8 +378,16 @@ pub fn build_reference(
     kernel::build_module(kernel, module, cache, progress).map_err(kernel_failure)
 }
 
+/// The reference module's parameters for a fault.
+fn parameters(fault: &Fault) -> String {
+    format!("fault={}", fault.name)
+}
+
 /// Reads the name of a fault.
-fn fault(name: &str) -> Result<&'static Fault, String> {
+///
+/// # Errors
+/// Words about what to give instead.
+pub fn fault(name: &str) -> Result<&'static Fault, String> {
     if let Some(fault) = kmod::fault(name) {
         return Ok(fault);
     }

@@ -8,6 +8,7 @@ mod accidents;
 mod bad_input;
 mod bench;
 mod cli;
+mod evaluate;
 mod reference;
 mod shrink;
 mod verdicts;
@@ -40,6 +41,7 @@ fn main() {
         accidents::ALL,
         bad_input::PLAIN,
         bench::PLAIN,
+        evaluate::ALL,
         shrink::ALL,
     ]
     .concat();

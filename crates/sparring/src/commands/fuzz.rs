@@ -74,6 +74,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         vcpus: args.vcpus,
         out,
         stop_on_first: args.stop_on_first,
+        confirm: true,
     };
     let (summary, outcome) = campaign.run(&interrupted)?;
     if args.json {
@@ -114,7 +115,8 @@ fn clock_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs())
 }
 
-fn processors() -> usize {
+/// VMs at the same time, where nothing is said.
+pub fn processors() -> usize {
     thread::available_parallelism().map_or(1, Into::into)
 }
 

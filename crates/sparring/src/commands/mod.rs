@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod evaluate;
 pub mod exec;
 pub mod fuzz;
 pub mod kernel;
