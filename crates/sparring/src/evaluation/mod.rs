@@ -128,7 +128,7 @@ impl Evaluation {
         }
         missing.extend(lost.iter().cloned());
         if left > 0 {
-            missing.push(format!("{left} campaigns are left: the same command goes on with them"));
+            missing.push(format!("campaigns left: {left}, with which the same command goes on"));
         }
         let unfinished = (!missing.is_empty()).then(|| missing.join("; "));
         let report = Report::new(&self.record, unfinished);
