@@ -200,8 +200,10 @@ fn close(stage: &Stage, request: Request, pair: u8) -> Record {
         peer_outq: None,
         outcome: result.map_or_else(Outcome::Errno, Outcome::Value),
         cpu_ns: 0,
+        ticked_ns: 0,
         touched: 0,
         sigpipe: false,
+        interrupted: false,
     }
 }
 

@@ -119,15 +119,22 @@ impl Hands {
             // the call will say so, too
             tracing::debug!("{error}");
         }
-        let cpu_before = may_sleep.then(sys::thread_cpu_ns);
+        let clocks = || [sys::thread_cpu_ns(), sys::tick_ns()];
+        let clocks_before = may_sleep.then(clocks);
         let call_ns = stage.now();
         let returned = self.call(stage, call, may_sleep, ask);
         let return_ns = stage.now();
         stage.returned.fetch_add(1, Ordering::Relaxed);
-        let cpu_ns = cpu_before.map_or(0, |before| sys::thread_cpu_ns().saturating_sub(before));
+        let [cpu_ns, ticked_ns] = clocks_before.map_or([0; 2], |[cpu, tick]| {
+            let now = clocks();
+            [now[0].saturating_sub(cpu), now[1].saturating_sub(tick)]
+        });
         if let Some(state) = state {
             state.calling.store(false, Ordering::SeqCst);
         }
+        let lasted = Duration::from_nanos(return_ns.saturating_sub(call_ns));
+        let slept_on = state.is_some_and(|state| state.slept_on.swap(false, Ordering::SeqCst));
+        let interrupted = may_sleep && (slept_on || lasted >= self.watchdog.bound());
         // no other call raises it (sk_stream_error)
         let sigpipe = matches!(op, Op::Send { .. }) && take_sigpipes() > 0;
         let Returned { outcome, touched, besides } = returned;
@@ -143,8 +150,10 @@ impl Hands {
             peer_outq,
             outcome,
             cpu_ns,
+            ticked_ns,
             touched,
             sigpipe,
+            interrupted,
         };
         (record, besides)
     }

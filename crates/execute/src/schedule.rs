@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use scenario::history::{Outcome, Record};
@@ -144,6 +145,10 @@ impl Schedule<'_> {
         let end = Instant::now() + self.settle;
         while is_due && !busy.is_empty() && Instant::now() < end {
             self.hear(end.saturating_duration_since(Instant::now()), busy, records)?;
+        }
+        // one that was woken by now may only be waiting for a processor
+        for &lane in busy.iter().filter(|&&lane| self.crew.is_asleep(self.stage, lane)) {
+            self.stage.lanes[usize::from(lane)].slept_on.store(true, Ordering::SeqCst);
         }
         while !busy.is_empty() {
             busy.iter().for_each(|&lane| self.crew.interrupt(self.stage, lane));

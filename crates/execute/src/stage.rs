@@ -168,6 +168,8 @@ pub(crate) struct LaneState {
     pub(crate) calling: AtomicBool,
     /// What it is in was interrupted for good.
     pub(crate) over: AtomicBool,
+    /// Before that it was seen asleep.
+    pub(crate) slept_on: AtomicBool,
     /// Signals that other lanes sent since its call began.
     pub(crate) signals: AtomicU32,
 }

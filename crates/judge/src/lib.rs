@@ -138,6 +138,7 @@ fn visit(model: &mut Model<'_>, call: Call<'_>) {
     if record.outcome == Outcome::Stuck {
         calls::stuck::judge(model, call);
     } else if !calls::time::interrupted(model, call) {
+        calls::stuck::slept_on(model, call);
         calls::sigpipe(model, call);
         if model.side(record.endpoint).murky {
             murky(model, call);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use scenario::history::{Connection, Errno, Outcome, Record};
 use scenario::verdict::Doubt;
 use scenario::{
-    Endpoint, History, Invariant, Op, RecvFlags, Scenario, SockOption, Violation, Wire,
+    By, Endpoint, History, Invariant, Op, RecvFlags, Scenario, SockOption, Violation, Wire,
 };
 
 use crate::crowd::Crowd;
@@ -94,7 +94,8 @@ pub(crate) struct Side {
     pub(crate) zerocopy_sends: u32,
     pub(crate) completions: u32,
     pub(crate) keepalive: bool,
-    pub(crate) busy_poll: bool,
+    /// The longest `SO_BUSY_POLL` that it ever had, in microseconds.
+    pub(crate) busy_poll: u32,
     /// `SO_RCVTIMEO` and `SO_SNDTIMEO` in milliseconds, 0 for none.
     pub(crate) rcvtimeo: u32,
     pub(crate) sndtimeo: u32,
@@ -280,7 +281,7 @@ impl<'a> Model<'a> {
             SockOption::PeekOff(bytes) => side.peek_off = PeekOff::At(bytes.into()),
             SockOption::RcvTimeo(ms) => side.rcvtimeo = ms,
             SockOption::SndTimeo(ms) => side.sndtimeo = ms,
-            SockOption::BusyPoll(us) => side.busy_poll |= us > 0,
+            SockOption::BusyPoll(us) => side.busy_poll = side.busy_poll.max(us),
             SockOption::Linger(seconds) => {
                 side.linger_zero = seconds == 0;
                 side.lingers |= seconds > 0;
@@ -422,8 +423,8 @@ impl<'a> Model<'a> {
             // SO_LINGER may make it wait
             Op::Close | Op::Abort => !side.lingers,
             Op::Pause(_) | Op::Destroy | Op::Signal { .. } => false,
-            // there is no waiting for urgent data (tcp_recv_urg)
-            Op::Recv { flags, .. } if flags.contains(RecvFlags::OOB) => true,
+            // there is no waiting for urgent data (tcp_recv_urg); but io_uring tries again after EAGAIN
+            Op::Recv { flags, by, .. } if flags.contains(RecvFlags::OOB) && by != By::Uring => true,
             op => !op.may_sleep(side.nonblocking),
         }
     }

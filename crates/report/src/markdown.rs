@@ -101,8 +101,10 @@ mod tests {
             peer_outq: (endpoint == Endpoint::Server).then_some(0),
             outcome,
             cpu_ns: 0,
+            ticked_ns: 0,
             touched: 0,
             sigpipe: false,
+            interrupted: false,
         }
     }
 

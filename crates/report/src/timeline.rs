@@ -60,6 +60,9 @@ fn result(record: &Record) -> String {
         Outcome::Stuck => "did not return, and was interrupted".to_owned(),
         Outcome::Closed => "not called: closed before".to_owned(),
     };
+    if record.interrupted && record.outcome != Outcome::Stuck {
+        text += ", once interrupted";
+    }
     if record.sigpipe {
         text += ", SIGPIPE";
     }

@@ -137,11 +137,18 @@ pub struct Record {
     pub outcome: Outcome,
     /// How long the call kept a processor busy, in nanoseconds; 0 where nobody measured: on calls that may not sleep.
     pub cpu_ns: u64,
+    /// How long it lasted by a clock that goes in ticks (`CLOCK_MONOTONIC_COARSE`), in nanoseconds; 0 as above. The time
+    /// limits of sockets are counted in ticks (`schedule_timeout`), of which a busy host makes some come late and then
+    /// close together.
+    pub ticked_ns: u64,
     /// How many bytes of the buffer, counted to the last changed one, the call wrote to. Receives only. A lower
     /// bound: a byte that equals what the buffer was filled with before does not count as changed.
     pub touched: u32,
     /// Whether the call raised `SIGPIPE`.
     pub sigpipe: bool,
+    /// It slept until the executor interrupted it: at its time bound, or after the last step, when it was seen asleep.
+    /// What was there by then it may have returned all the same; that does not mean that it was woken.
+    pub interrupted: bool,
 }
 
 /// What became of the pairing of the two endpoints.

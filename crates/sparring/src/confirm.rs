@@ -16,10 +16,11 @@ use crate::runner::GUEST_SILENT;
 /// After how many milliseconds a call is interrupted in replays: most of what is tried either returns at once or never
 /// does, and one machine alone is faster than a campaign's.
 const CALL_MS: u32 = 3_000;
-/// A run that takes longer sleeps until a bound: one that shows the violation is then enough to keep a candidate, and
-/// the time that is given is so many times as long.
+/// A run that takes longer sleeps until a bound: one that shows the violation is then enough to keep a candidate.
 const SLOW: Duration = Duration::from_millis(500);
-const SLOW_FACTOR: u32 = 3;
+/// How many times as long shrinking may take where a run is slow, or where a candidate takes many because the
+/// violation does not come every time.
+const PATIENCE: u32 = 4;
 /// Runs that measure how reliably something comes back that does not come every time.
 const RUNS: u32 = 10;
 
@@ -209,8 +210,8 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         if original.is_sure() && (is_slow || is_expensive(self.key)) {
             threshold = Threshold::ONCE;
         }
-        if is_slow {
-            self.deadline += self.effort.time * (SLOW_FACTOR - 1);
+        if is_slow || !original.is_sure() {
+            self.deadline += self.effort.time * (PATIENCE - 1);
         }
         let Some(small) = self.reduce(&original, threshold)? else {
             return self.measure(original).map(Some);

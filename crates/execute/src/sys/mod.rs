@@ -175,9 +175,18 @@ pub(crate) fn dup(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// Processor time of the calling thread, in nanoseconds.
 pub(crate) fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// The time of the last tick, in nanoseconds since some point.
+pub(crate) fn tick_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one timespec, to a local. The clock is always there, so it cannot fail
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    // SAFETY: the kernel writes one timespec, to a local. The clocks are always there, so it cannot fail
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     let [seconds, nanoseconds] = [time.tv_sec, time.tv_nsec].map(i64::unsigned_abs);
     seconds * 1_000_000_000 + nanoseconds
 }

@@ -18,8 +18,10 @@ fn record(at: At, outcome: Outcome) -> Record {
         peer_outq: None,
         outcome,
         cpu_ns: 0,
+        ticked_ns: 0,
         touched: 0,
         sigpipe: false,
+        interrupted: false,
     }
 }
 

@@ -17,14 +17,15 @@ use crate::overlap;
 /// A call that no other overlapped.
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
-    let side = model.side(record.endpoint).clone();
-    let deliverable = model.incoming(record.endpoint).deliverable();
-    if side.murky {
+    if model.side(record.endpoint).murky {
         return;
     }
     if model.nonblocking(record) {
         let (invariant, diagnosis) = match record.op {
             Op::Send { .. } => (Invariant::Dontwait, "send-slept"),
+            Op::Recv { flags, .. } if flags.contains(RecvFlags::OOB) => {
+                (Invariant::Dontwait, "urgent-recv-slept")
+            }
             Op::Recv { .. } => (Invariant::Dontwait, "recv-slept"),
             _ => (Invariant::Hang, "call-did-not-return"),
         };
@@ -34,7 +35,30 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
     if limits(model, call) {
         return;
     }
-    let reason = match record.op {
+    match due(model, call) {
+        Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
+        None => model.doubt(Doubt::CallStillWaiting),
+    }
+}
+
+/// A receive that no other call overlapped, and that returned something only after it had been interrupted: that is
+/// what a signal brings about (`tcp_recvmsg_locked` looks once more), and nobody had woken it.
+pub(crate) fn slept_on(model: &mut Model<'_>, call: Call<'_>) {
+    if !call.record.interrupted || model.side(call.record.endpoint).murky {
+        return;
+    }
+    if let (Op::Recv { .. }, Some((diagnosis, because))) = (call.record.op, due(model, call)) {
+        let because = format!("it slept until it was interrupted, although {because}");
+        model.blame(call, Invariant::Hang, diagnosis, &because);
+    }
+}
+
+/// Why a call had to return at once.
+fn due(model: &Model<'_>, call: Call<'_>) -> Option<(&'static str, &'static str)> {
+    let record = call.record;
+    let side = model.side(record.endpoint);
+    let deliverable = model.incoming(record.endpoint).deliverable();
+    match record.op {
         Op::Recv { len, flags, .. } => {
             let all = flags.contains(RecvFlags::WAITALL);
             let target = if all { len } else { side.lowat.min(len) };
@@ -56,10 +80,6 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
             Some(("send-after-end", "the sending side was shut down"))
         }
         _ => None,
-    };
-    match reason {
-        Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
-        None => model.doubt(Doubt::CallStillWaiting),
     }
 }
 
@@ -85,7 +105,8 @@ fn limits(model: &mut Model<'_>, call: Call<'_>) -> bool {
 }
 
 /// `wakeup`: a call that others overlapped slept on although what it waited for was there: another call has said so
-/// at least `settle_ms` before the end. Without that it was rightly left blocked.
+/// at least `settle_ms` before the end. Without that it was rightly left blocked. Once interrupted it may have returned
+/// what was there.
 pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
     let side = model.side(record.endpoint).clone();
@@ -141,8 +162,9 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
         {
             "wait-sleeps-while-ready"
         }
+        // one that moved a part may have used the room and sleep for more
         Op::Send { by: By::Call | By::Vector(_), .. }
-            if reported.intersects(Ready::HUP | Ready::OUT) =>
+            if record.outcome == Outcome::Stuck && reported.intersects(Ready::HUP | Ready::OUT) =>
         {
             "send-sleeps-with-room"
         }

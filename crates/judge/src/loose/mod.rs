@@ -71,7 +71,12 @@ pub(crate) fn end(model: &mut Model<'_>, call: Call<'_>) {
     match record.outcome {
         Outcome::Stuck => stuck::overlapped(model, call),
         _ if time::interrupted(model, call) => {}
-        _ => dispatch(model, call, &before, quiet),
+        _ => {
+            if record.interrupted {
+                stuck::overlapped(model, call);
+            }
+            dispatch(model, call, &before, quiet);
+        }
     }
     model.snapshots.remove(&call.index);
 }

@@ -297,6 +297,8 @@ fn what_cannot_sleep_does_not() {
     stuck(Story::blocking(), recv(RecvFlags::DONTWAIT))
         .breaks(&[(Invariant::Dontwait, "recv-slept")]);
     stuck(Story::new(), send).breaks(&[(Invariant::Dontwait, "send-slept")]);
+    stuck(Story::blocking(), recv(RecvFlags::OOB))
+        .breaks(&[(Invariant::Dontwait, "urgent-recv-slept")]);
     stuck(Story::new(), Op::Close).breaks(&[(Invariant::Hang, "call-did-not-return")]);
     let waiting = stuck(Story::blocking(), recv(NONE));
     assert_eq!(waiting.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
@@ -314,6 +316,17 @@ fn what_cannot_sleep_does_not() {
         send,
     )
     .breaks(&[(Invariant::Hang, "send-after-end")]);
+}
+
+#[test_log::test]
+fn what_returns_only_when_interrupted_was_not_woken() {
+    let late = || Story::blocking().send(Client, 10).recv(Server, 100, 0..10).lasting_ms(900);
+    late().outq_was(0).passes();
+    late().interrupted().outq_was(10).passes();
+    late().interrupted().outq_was(0).breaks(&[(Invariant::Hang, "recv-with-bytes-deliverable")]);
+    let end = || Story::blocking().shutdown(Client, How::Wr).eof(Server).lasting_ms(900);
+    end().outq_was(0).passes();
+    end().outq_was(0).interrupted().breaks(&[(Invariant::Hang, "recv-at-eof")]);
 }
 
 #[test_log::test]

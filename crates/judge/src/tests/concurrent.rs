@@ -136,7 +136,19 @@ fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
     let readable = idle | Ready::IN | Ready::RDNORM;
     sleeps(idle, 10).passes();
     sleeps(readable, 390).passes();
-    sleeps(readable, 10).breaks(&[(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")]);
+    let slept_on = [(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")];
+    sleeps(readable, 10).breaks(&slept_on);
+    // what an interrupted call finds, it returns
+    let returned = |interrupted| {
+        let mut story = sleeps(readable, 10);
+        let record = &mut story.history.records[0];
+        let data = vec![bytes(Client, 0..10)];
+        record.outcome = Outcome::Received { count: 10, data, left: None };
+        (record.touched, record.interrupted) = (10, interrupted);
+        story
+    };
+    returned(false).passes();
+    returned(true).breaks(&slept_on);
 }
 
 #[test_log::test]

@@ -130,8 +130,10 @@ impl Story {
             peer_outq: None,
             outcome,
             cpu_ns: 0,
+            ticked_ns: 0,
             touched,
             sigpipe,
+            interrupted: false,
         });
         self
     }
@@ -155,6 +157,12 @@ impl Story {
     /// The last call kept a processor busy so long.
     pub(crate) fn busy_ms(mut self, ms: u64) -> Story {
         self.last().cpu_ns = ms * 1_000_000;
+        self
+    }
+
+    /// The last call slept until it was interrupted.
+    pub(crate) fn interrupted(mut self) -> Story {
+        self.last().interrupted = true;
         self
     }
 

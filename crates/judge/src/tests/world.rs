@@ -182,8 +182,10 @@ impl World {
             peer_outq: None,
             outcome,
             cpu_ns: 0,
+            ticked_ns: 0,
             touched,
             sigpipe,
+            interrupted: false,
         });
     }
 
