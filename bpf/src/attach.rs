@@ -180,6 +180,12 @@ impl Attached {
         }
     }
 
+    /// How many endpoints are in the SOCKHASH; `None` where the programs are somebody else's, whose maps nobody knows.
+    #[must_use]
+    pub fn entries(&self) -> Option<u64> {
+        self.maps.as_ref().map(|maps| maps.endpoints.keys().map(|_| 1).sum())
+    }
+
     /// Makes `socket` the one at `local` that is connected to `remote` in the SOCKHASH, in place of the one there if
     /// there is one.
     ///

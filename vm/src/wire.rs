@@ -4,6 +4,7 @@
 //! ports of their own, apart from the console. A message is a little-endian `u32` length and that many bytes of
 //! postcard.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -156,6 +157,8 @@ pub enum Depth {
     Glance,
     /// At the counters, with time for the last pairs to end.
     Counters,
+    /// At what the kernel's allocators have given out.
+    Stock,
     /// Through all of the memory, where the kernel can: this takes long.
     Memory,
 }
@@ -221,6 +224,8 @@ pub struct Checkup {
     /// Pairs and bytes held by them, by the target's own counters, after some time to settle; `None` where it has no
     /// counters, and where a glance saw nothing odd.
     pub pairs: Option<Pairs>,
+    /// What the kernel holds; `None` where it was not asked for or does not tell.
+    pub stock: Option<Stock>,
     /// What kmemleak suspects, in its words; empty where it suspects nothing, `None` where it was not asked or is
     /// not in the kernel.
     pub suspects: Option<String>,
@@ -235,6 +240,25 @@ pub struct Pairs {
     pub alive: u64,
     /// Bytes that they hold.
     pub memory: u64,
+}
+
+/// How much the kernel holds of what: objects, or bytes of [`Holding::PerCpu`] and [`Holding::Pages`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stock(pub BTreeMap<Holding, u64>);
+
+/// What a kernel can hold on to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Holding {
+    /// Objects of the slab cache of this name.
+    Slab(String),
+    /// Entries of our SOCKHASH.
+    MapEntries,
+    /// References on the module of this name.
+    Module(String),
+    /// Bytes of per-processor memory.
+    PerCpu,
+    /// Bytes of pages that are in no other account.
+    Pages,
 }
 
 /// The bytes of one message.

@@ -56,6 +56,11 @@ impl Backstage {
         Ok(Backstage { program, is_detached: false, listeners: Listeners::default(), watchdog })
     }
 
+    /// See [`Executor::map_entries`](crate::Executor::map_entries).
+    pub(crate) fn map_entries(&self) -> Option<u64> {
+        self.program.as_ref().and_then(Attached::entries)
+    }
+
     /// Connects the pairs of a scenario. A watchdog of the calling thread has to be running.
     pub(crate) fn open(&mut self, scenario: &Scenario) -> Result<Vec<(Connected, Pairing)>, Error> {
         self.is_detached = scenario.attempt == Attempt::Never;

@@ -82,6 +82,12 @@ impl Executor {
         Arc::clone(&self.returned)
     }
 
+    /// How many endpoints are in the SOCKHASH of our program now; `None` without one, and where it cannot be read.
+    #[must_use]
+    pub fn map_entries(&self) -> Option<u64> {
+        self.backstage.map_entries()
+    }
+
     /// Counts the ring's bytes by this file, a decimal number of all bytes that any ring ever carried, for a target
     /// whose `TCP_INFO` does not tell them from TCP's.
     ///

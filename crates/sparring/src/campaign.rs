@@ -202,7 +202,7 @@ impl Shared<'_> {
         let key = Key::from_seed(campaign.seed);
         let mut spec = campaign.target.spec(key, console)?;
         spec.machine.vcpus = campaign.vcpus_of(vm);
-        let mut runner = Runner::new(spec);
+        let mut runner = Runner::for_many(spec);
         loop {
             while runner.has_room() {
                 let Some(job) = self.generate() else { break };

@@ -10,6 +10,7 @@ use vm::wire::Depth;
 
 use crate::exit::Failure;
 use crate::guest::{self, Spec};
+use crate::ledger;
 use crate::replay::{Replay, Replayed, Shown};
 use crate::runner::GUEST_SILENT;
 
@@ -41,7 +42,11 @@ pub struct Effort {
 impl Effort {
     /// What a campaign spends: a violation costs milliseconds to replay, a dead kernel a boot.
     pub fn for_finding(key: &FindingKey) -> Effort {
-        let (candidates, time) = if is_expensive(key) { (16, 60) } else { (1_000, 30) };
+        let (candidates, time) = match key {
+            key if is_expensive(key) => (16, 60),
+            key if is_growth(key) => (100, 60),
+            _ => (1_000, 30),
+        };
         Effort { candidates, time: Duration::from_secs(time), ..Effort::for_one(key) }
     }
 
@@ -50,6 +55,8 @@ impl Effort {
         let time = Duration::from_secs(86_400);
         if is_expensive(key) {
             Effort { mode: Mode::Bold, candidates: 40, replays: 3, time }
+        } else if is_growth(key) {
+            Effort { mode: Mode::Thorough, candidates: 1_000, replays: 3, time }
         } else {
             Effort { mode: Mode::Thorough, candidates: 5_000, replays: RUNS, time }
         }
@@ -71,9 +78,19 @@ pub fn is_leak(key: &FindingKey) -> bool {
     matches!(key.invariant, Invariant::LeakMemory | Invariant::LeakObject)
 }
 
+/// Whether it shows in many runs of a scenario, which leave the machine as it is.
+pub fn is_growth(key: &FindingKey) -> bool {
+    is_leak(key) && ledger::is_growth(&key.diagnosis)
+}
+
 /// Whether each run that shows it costs a machine.
 fn is_expensive(key: &FindingKey) -> bool {
-    is_crash(key) || is_leak(key)
+    is_crash(key) || is_leak(key) && !is_growth(key)
+}
+
+/// Whether what is seen once needs no second look, or costs too much to be seen again.
+fn is_told_at_once(key: &FindingKey) -> bool {
+    is_expensive(key) || is_growth(key)
 }
 
 /// What is known of a finding after reproducing, shrinking and replaying it.
@@ -148,13 +165,24 @@ impl Replay {
         effort: Effort,
         watch: &Watch<'_>,
     ) -> Result<Option<Confirmed>, Failure> {
-        let observe = |scenario: &Scenario| self.observe(key, scenario);
+        let narrowed;
+        let mut originals = originals;
+        if is_growth(key) {
+            let end = Instant::now() + effort.time;
+            let is_over = || watch.is_over(end);
+            narrowed = [self.narrow(&key.diagnosis, originals.to_vec(), &is_over)?];
+            originals = &narrowed;
+        }
         let deadline = Instant::now() + effort.time;
+        let observe = |scenario: &Scenario| self.observe(key, scenario);
         Case { key, effort, watch, deadline, observe }.confirm(originals)
     }
 
     /// Runs a scenario once and looks for the violation. One that cannot be run does not show it.
     fn observe(&mut self, key: &FindingKey, scenario: &Scenario) -> Result<Option<Shown>, Failure> {
+        if is_growth(key) {
+            return Ok(self.grow(scenario)?.shown(key));
+        }
         let mut replayed = self.attempt(scenario)?;
         if let Some(reason) = &replayed.broken {
             tracing::debug!("a candidate does not count: {reason}");
@@ -206,8 +234,8 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         let Some(mut threshold) = Threshold::for_measured(hits, of) else {
             return Ok(Some(original));
         };
-        let is_slow = !is_expensive(self.key) && fastest > SLOW;
-        if original.is_sure() && (is_slow || is_expensive(self.key)) {
+        let is_slow = !is_told_at_once(self.key) && fastest > SLOW;
+        if original.is_sure() && (is_slow || is_told_at_once(self.key)) {
             threshold = Threshold::ONCE;
         }
         if is_slow || !original.is_sure() {
@@ -240,7 +268,7 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
 
     fn is_enough(&self, measured: &Confirmed) -> bool {
         let (hits, of) = measured.counts();
-        if is_expensive(self.key) {
+        if is_told_at_once(self.key) {
             of >= Threshold::ONCE.of
         } else if measured.scenario.is_sequential() && hits == of {
             of >= Threshold::SURE.of

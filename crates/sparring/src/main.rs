@@ -13,6 +13,8 @@ mod guest;
 mod interrupt;
 mod journal;
 mod leak;
+mod ledger;
+mod narrow;
 mod progress;
 mod replay;
 mod runner;

@@ -2,7 +2,7 @@
 
 use judge::Contract;
 use scenario::{History, Scenario, Verdict, Violation};
-use vm::wire::Depth;
+use vm::wire::{Depth, Stock};
 
 use crate::exit::Failure;
 use crate::runner::{Crash, Event, Job, Runner};
@@ -66,9 +66,34 @@ impl Replay {
     /// # Errors
     /// When no machine can be had.
     pub fn attempt(&mut self, scenario: &Scenario) -> Result<Replayed, Failure> {
-        self.number += 1;
-        self.runner.push(Job { number: self.number, scenario: scenario.clone() });
+        self.attempt_all([scenario])
+    }
+
+    /// Runs the scenarios one after the other; what all of them came to, with the verdict on the last.
+    ///
+    /// # Errors
+    /// When no machine can be had.
+    pub fn attempt_all<'a>(
+        &mut self,
+        scenarios: impl IntoIterator<Item = &'a Scenario>,
+    ) -> Result<Replayed, Failure> {
+        for scenario in scenarios {
+            self.number += 1;
+            self.runner.push(Job { number: self.number, scenario: scenario.clone() });
+        }
         self.gather()
+    }
+
+    /// What the kernel holds now; `None` where it does not tell, or has died or complained.
+    pub fn stock(&mut self) -> Result<Option<Stock>, Failure> {
+        self.runner.check_up(Depth::Stock)?;
+        self.gather()?;
+        Ok(self.runner.checks().take_stock())
+    }
+
+    /// Machines so far.
+    pub fn boots(&self) -> u64 {
+        self.runner.boots
     }
 
     /// What the kernel complains about a little after its answer.
@@ -82,7 +107,7 @@ impl Replay {
     pub fn check_up(&mut self, depth: Depth) -> Result<Replayed, Failure> {
         self.runner.check_up(depth)?;
         let mut replayed = self.gather()?;
-        if self.runner.has_leaked() || !replayed.crashes.is_empty() {
+        if self.runner.checks().has_leaked() || !replayed.crashes.is_empty() {
             replayed.crashes.extend(self.renew()?.crashes);
         }
         Ok(replayed)

@@ -13,20 +13,20 @@ use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
 
 use crate::exit::Failure;
 use crate::guest::{self, Guest};
-use crate::leak;
+use crate::leak::{self, Checks, Watched};
+use crate::ledger;
 
 /// Scenarios that are given to the guest ahead of their turn, so that it never waits for the host.
 const WINDOW: usize = 16;
-/// Finished scenarios that are kept, because the one under way when the kernel dies may not be the guilty one.
+/// Finished scenarios that are told, because the one under way when the kernel dies may not be the guilty one.
 const RECENT: usize = 16;
+/// And because what grows may do so with few of them.
+const BATCH: usize = 64;
 /// Scenarios after which a machine is replaced, so that a kernel that leaks a little each time (the RFC kernel:
 /// 40 KiB) does not run out of memory.
 const RETIRE_AFTER: u64 = 20_000;
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Scenarios between two glances at the counters of a target that has some: what left something behind is then among
-/// those that are kept.
-const CHECK_EVERY: u64 = RECENT as u64;
 /// How long the search of a machine's memory for leaks may take, under emulation and with every check in the kernel.
 const CHECKUP: Duration = Duration::from_secs(300);
 /// How long a complaint may take from its cause to its first word on the console.
@@ -78,22 +78,11 @@ pub struct Crash {
     pub recent: Vec<Job>,
 }
 
-/// How far this machine was checked for leaks.
-#[derive(Debug, Default)]
-struct Checks {
-    /// Scenarios that were given to it since it was asked last.
-    given: u64,
-    /// Answers that are still to come.
-    asked: u32,
-    /// Pairs are left, or their memory: more of it would say nothing new.
-    leaked: bool,
-    /// Its memory was searched.
-    searched: bool,
-}
-
 /// Runs scenarios; see the module.
 pub struct Runner {
     spec: guest::Spec,
+    /// What every machine is checked for.
+    watched: Watched,
     guest: Option<Guest>,
     /// Given to the guest, in order; the first is the one it works on.
     under_way: VecDeque<Job>,
@@ -123,7 +112,18 @@ pub struct Runner {
 impl Runner {
     /// A runner that boots its first machine when it is first needed.
     pub fn new(spec: guest::Spec) -> Runner {
+        Runner::watching(spec, false)
+    }
+
+    /// A runner of many scenarios: it looks now and then whether the kernel holds more and more.
+    pub fn for_many(spec: guest::Spec) -> Runner {
+        Runner::watching(spec, true)
+    }
+
+    fn watching(spec: guest::Spec, stocks: bool) -> Runner {
+        let watched = Watched { counters: spec.plan.counters.is_some(), stocks };
         Runner {
+            watched,
             spec,
             guest: None,
             under_way: VecDeque::new(),
@@ -133,7 +133,7 @@ impl Runner {
             complaints: BTreeSet::new(),
             retiring: false,
             ran: 0,
-            checks: Checks::default(),
+            checks: Checks::new(watched),
             losses: 0,
             next_run: 0,
             last_news: Instant::now(),
@@ -201,44 +201,38 @@ impl Runner {
     /// kernel has complained is not asked: that may well be why.
     pub fn check_up(&mut self, depth: Depth) -> Result<(), Failure> {
         let has_complained = self.retiring && self.ran < RETIRE_AFTER;
-        let has_none = self.spec.plan.counters.is_none() && depth < Depth::Memory;
+        let has_none = !self.watched.counters && depth < Depth::Stock;
         if self.ran == 0 || has_complained || has_none {
             return Ok(());
         }
         self.ask(depth);
         let end = Instant::now() + CHECKUP;
-        while self.guest.is_some() && self.checks.asked > 0 {
+        while self.guest.is_some() && self.checks.is_asked() {
             self.wait(end.saturating_duration_since(Instant::now()))?;
-            if self.checks.asked > 0 && Instant::now() > end {
+            if self.checks.is_asked() && Instant::now() > end {
                 self.silent(CHECKUP);
             }
         }
         Ok(())
     }
 
-    /// Whether something is left on this machine that the next scenarios have nothing to do with.
-    pub fn has_leaked(&self) -> bool {
-        self.checks.leaked
+    /// What is known of leaks on this machine.
+    pub fn checks(&mut self) -> &mut Checks {
+        &mut self.checks
     }
 
     fn ask(&mut self, depth: Depth) {
         let Some(guest) = &mut self.guest else { return };
-        self.checks.given = 0;
-        self.checks.asked += 1;
-        self.checks.searched |= depth == Depth::Memory;
+        self.checks.ask(depth);
         // should it have ended, its last event says how
         let _ = guest.machine.send(&ToGuest::Checkup(depth));
     }
 
     fn checked(&mut self, checkup: &Checkup) {
-        self.checks.asked = self.checks.asked.saturating_sub(1);
-        for (violation, console) in leak::violations(checkup) {
-            // the counters' answer stays what it was, the search comes once
-            if console.is_empty() && std::mem::replace(&mut self.checks.leaked, true) {
-                continue;
-            }
+        for (violation, console) in self.checks.answered(self.ran, checkup) {
+            let kept = if ledger::is_growth(&violation.diagnosis) { BATCH } else { RECENT };
             // what runs by now comes later
-            self.blame(self.recent.back().cloned(), violation, console);
+            self.blame(self.recent.back().cloned(), violation, console, kept);
         }
         self.backlog.extend(checkup.trouble.clone().map(Event::Unchecked));
     }
@@ -281,10 +275,8 @@ impl Runner {
                 // the machine has ended; its last event says how
                 break;
             }
-            self.checks.given += 1;
-            let is_due = self.checks.given >= CHECK_EVERY && !self.checks.leaked;
-            if is_due && self.spec.plan.counters.is_some() {
-                self.ask(Depth::Glance);
+            if let Some(depth) = self.checks.given() {
+                self.ask(depth);
             }
         }
         Ok(())
@@ -345,7 +337,7 @@ impl Runner {
         self.losses = 0;
         self.ran += 1;
         self.retiring |= self.ran >= RETIRE_AFTER;
-        if self.recent.len() == RECENT {
+        if self.recent.len() == BATCH {
             self.recent.pop_front();
         }
         self.recent.push_back(job.clone());
@@ -357,7 +349,7 @@ impl Runner {
     }
 
     fn splat(&mut self, splat: Splat) {
-        if self.checks.searched && leak::is_announcement(&splat) {
+        if self.checks.is_searched() && leak::is_announcement(&splat) {
             return;
         }
         // a fresh machine for a complaint that is new, since it may be the first of several; one that is known comes
@@ -387,7 +379,7 @@ impl Runner {
 
     /// A machine is gone, and not by the kernel's doing.
     fn lost(&mut self, reason: &str) -> Result<(), Failure> {
-        if self.checks.searched && self.checks.asked > 0 {
+        if self.checks.is_searched() && self.checks.is_asked() {
             self.backlog.push_back(Event::Unchecked(reason.to_owned()));
         }
         self.discard_machine();
@@ -427,11 +419,13 @@ impl Runner {
     }
 
     fn crashed(&mut self, violation: Violation, console: String) {
-        self.blame(self.under_way.front().or(self.recent.back()).cloned(), violation, console);
+        let suspect = self.under_way.front().or(self.recent.back()).cloned();
+        self.blame(suspect, violation, console, RECENT);
     }
 
-    fn blame(&mut self, suspect: Option<Job>, violation: Violation, console: String) {
-        let recent = self.recent.iter().cloned().collect();
+    fn blame(&mut self, suspect: Option<Job>, violation: Violation, console: String, kept: usize) {
+        let older = self.recent.len().saturating_sub(kept);
+        let recent = self.recent.iter().skip(older).cloned().collect();
         self.backlog.push_back(Event::Crash(Box::new(Crash {
             violation,
             console,
@@ -445,7 +439,7 @@ impl Runner {
         self.guest = None;
         self.retiring = false;
         self.ran = 0;
-        self.checks = Checks::default();
+        self.checks = Checks::new(self.watched);
         self.recent.clear();
         while let Some(job) = self.under_way.pop_back() {
             self.waiting.push_front(job);

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use vm::wire::{Checkup, Depth, Pairs};
 
+use crate::stock;
+
 /// How long pairs may outlive their sockets: orphans wait for an answer of their peer, and memory for a grace period
 /// of RCU.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -23,11 +25,21 @@ const LONGEST: usize = 64 << 10;
 
 /// Looks at the counters of the target, where it has some, and for leaked memory, where that is wanted and the
 /// kernel can.
-pub fn run(counters: Option<&Path>, depth: Depth) -> Checkup {
+pub fn run(counters: Option<&Path>, entries: impl Fn() -> Option<u64>, depth: Depth) -> Checkup {
     let mut checkup = Checkup::default();
     match counters.map(|counters| pairs(counters, depth)).transpose() {
         Ok(pairs) => checkup.pairs = pairs.flatten(),
         Err(error) => checkup.trouble = Some(format!("the target's counters: {error}")),
+    }
+    if depth >= Depth::Stock {
+        match stock::take(entries) {
+            Ok(stock) => checkup.stock = Some(stock),
+            // a kernel without CONFIG_SLUB_DEBUG keeps it to itself
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::debug!("no stock: {error}");
+            }
+            Err(error) => checkup.trouble = Some(error.to_string()),
+        }
     }
     let kmemleak = Path::new(KMEMLEAK);
     if depth == Depth::Memory && kmemleak.exists() {
@@ -89,27 +101,27 @@ mod tests {
         write("pairs", "0\n");
         write("memory", "0\n");
         let begun = Instant::now();
-        let clean = run(Some(counters.path()), Depth::Memory);
+        let clean = run(Some(counters.path()), || None, Depth::Counters);
         assert_eq!(clean.pairs, Some(Pairs::default()));
         write("pairs", "8\n");
         write("memory", "65536\n");
-        assert_eq!(run(Some(counters.path()), Depth::Glance).pairs, None);
+        assert_eq!(run(Some(counters.path()), || None, Depth::Glance).pairs, None);
         assert!(begun.elapsed() < SETTLE, "nothing was to be waited for");
-        let left = run(Some(counters.path()), Depth::Counters);
+        let left = run(Some(counters.path()), || None, Depth::Counters);
         assert_eq!(left.pairs, Some(Pairs { alive: 8, memory: 65_536 }));
         assert!(begun.elapsed() > SETTLE);
         write("pairs", "9\n");
-        let left = run(Some(counters.path()), Depth::Glance);
+        let left = run(Some(counters.path()), || None, Depth::Glance);
         assert_eq!(left.pairs, Some(Pairs { alive: 9, memory: 65_536 }));
-        assert_eq!(run(None, Depth::Counters), Checkup::default());
+        assert_eq!(run(None, || None, Depth::Counters), Checkup::default());
     }
 
     #[test_log::test]
     fn a_counter_that_cannot_be_read_is_trouble() {
         let counters = tempfile::tempdir().unwrap();
-        let trouble = run(Some(counters.path()), Depth::Counters).trouble.unwrap();
+        let trouble = run(Some(counters.path()), || None, Depth::Counters).trouble.unwrap();
         assert!(trouble.contains("pairs"), "{trouble}");
         fs::write(counters.path().join("pairs"), "many").unwrap();
-        assert!(run(Some(counters.path()), Depth::Counters).trouble.is_some());
+        assert!(run(Some(counters.path()), || None, Depth::Counters).trouble.is_some());
     }
 }

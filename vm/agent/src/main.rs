@@ -11,6 +11,7 @@ mod init;
 mod ports;
 mod program;
 mod results;
+mod stock;
 mod target;
 mod worker;
 

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use execute::Executor;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
@@ -106,7 +107,10 @@ fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },
             },
-            ToGuest::Checkup(depth) => FromGuest::Checkup(checkup::run(counters.as_deref(), depth)),
+            ToGuest::Checkup(depth) => {
+                let entries = || executor.as_ref().and_then(Executor::map_entries);
+                FromGuest::Checkup(checkup::run(counters.as_deref(), entries, depth))
+            }
             ToGuest::Contenders { pairing, busy_poll_us } => {
                 match target::contend(&pairing, busy_poll_us) {
                     Ok((new, contenders)) => {

@@ -152,6 +152,9 @@ fn observe(
     // what comes a little later, and what is left
     seen.add(&replay.settle()?);
     seen.add(&replay.check_up(Depth::Memory)?);
+    if choose(&seen.violations, wanted).is_none() {
+        seen.add(&replay.grow(scenario)?);
+    }
     Ok(seen)
 }
 
