@@ -60,13 +60,15 @@ pub struct Measure {
     pub stocks: usize,
     /// With so many scenarios or more between two.
     pub scenarios: u64,
-    /// By a socket, an entry or a reference, or more in so many scenarios. None of these is ever kept for later. Of
-    /// other memory, of which the kernel and the guest's own processes keep some, by [`OTHER`] times as much.
+    /// By so many sockets, entries or references at least: none of these is ever kept for later. Of other memory, of
+    /// which the kernel and the guest's own processes keep some, [`OTHER`] times as much.
+    pub least: u64,
+    /// And by one in so many scenarios.
     pub one_in: u64,
 }
 
-/// See [`Measure::one_in`].
-const OTHER: u64 = 4;
+/// See [`Measure::least`].
+const OTHER: u64 = 8;
 /// The slab cache of network namespaces. The executor keeps those that it makes, and each comes with memory of all kinds.
 const NAMESPACES: &str = "net_namespace";
 
@@ -95,7 +97,8 @@ impl Ledger {
         let grows = |what: &Holding| {
             self.0.windows(2).all(|pair| {
                 let [(then, before), (now, after)] = pair else { return false };
-                has_grown(what, before, after, (now - then).div_ceil(measure.one_in))
+                let least = measure.least.max((now - then).div_ceil(measure.one_in));
+                has_grown(what, before, after, least)
             })
         };
         let grown: BTreeMap<Holding, (u64, u64)> = after
@@ -210,7 +213,7 @@ pub fn is_growth(diagnosis: &str) -> bool {
 mod tests {
     use super::*;
 
-    const MEASURE: Measure = Measure { stocks: 4, scenarios: 100, one_in: 10 };
+    const MEASURE: Measure = Measure { stocks: 4, scenarios: 100, least: 10, one_in: 10 };
 
     fn slab(name: &str) -> Holding {
         Holding::Slab(name.to_owned())
@@ -253,6 +256,19 @@ mod tests {
         assert_eq!(of_one(&slab("TCP"), &[5, 15, 24, 35]), None);
         assert_eq!(of_one(&slab("kmalloc-96"), &[5, 15, 25, 35]), None);
         assert_eq!(of_one(&Holding::Pages, &[0, 100_000, 200_000, 300_000]), None);
+    }
+
+    #[test_log::test]
+    fn few_scenarios_must_leave_more_than_a_listener_or_two() {
+        let measure = Measure { scenarios: 10, ..MEASURE };
+        let seen = |each: u64| {
+            let mut ledger = Ledger::default();
+            for at in 0..4 {
+                ledger.enter(at * 10, Stock(BTreeMap::from([(slab("TCP"), at * each)])), &measure);
+            }
+            ledger.growth(&measure).is_some()
+        };
+        assert!(seen(10) && !seen(9));
     }
 
     #[test_log::test]
