@@ -15,6 +15,7 @@ pub const PLAIN: &[(&str, Test)] = &[
     ("canary_a_peek_that_sees_nothing_is_found", canary_peek),
     ("canary_a_poll_that_sees_nothing_is_found", canary_poll),
     ("canary_a_pair_that_never_ends_is_found", canary_leak),
+    ("canary_a_socket_that_nobody_counts_is_found", canary_uncounted),
     ("an_unknown_fault_is_refused", an_unknown_fault_is_refused),
     ("a_fault_of_another_target_is_refused", a_fault_of_another_target_is_refused),
 ];
@@ -73,6 +74,11 @@ fn canary_poll() -> Result<(), Failed> {
 
 fn canary_leak() -> Result<(), Failed> {
     canary("leak_pair")
+}
+
+/// The module's own counters do not see this one.
+fn canary_uncounted() -> Result<(), Failed> {
+    canary("leak_peer_ref")
 }
 
 fn an_unknown_fault_is_refused() -> Result<(), Failed> {
