@@ -21,10 +21,12 @@
 
 mod braid;
 mod calls;
+mod claims;
 mod contract;
 mod crowd;
 mod data;
 mod describe;
+mod differential;
 mod loose;
 mod model;
 mod overlap;
@@ -42,7 +44,9 @@ use scenario::history::{Outcome, Record};
 use scenario::verdict::Doubt;
 use scenario::{History, Op, RecvFlags, Scenario, Verdict, Violation};
 
+pub use claims::{Claim, claims, contradicted};
 pub use contract::{Contract, ContractError, Exemption, IN_SOCKHASH};
+pub use differential::{Agreement, Counterpart, compare};
 
 use calls::{oob, recv, send};
 use model::{Call, Model};
@@ -66,12 +70,19 @@ pub fn judge(scenario: &Scenario, history: &History, contract: &Contract) -> Ver
 /// Like [`judge`], and says what the contract tolerated.
 #[must_use]
 pub fn judge_in_full(scenario: &Scenario, history: &History, contract: &Contract) -> Judgement {
+    match follow_all(scenario, history) {
+        Ok(models) => conclude(models, contract),
+        Err(what) => Judgement { verdict: Verdict::Error(what), exempted: Vec::new() },
+    }
+}
+
+/// Judges what happened on each connection, or says why that cannot be done.
+fn follow_all<'a>(scenario: &'a Scenario, history: &'a History) -> Result<Vec<Model<'a>>, String> {
     let malformed = |record: &Record| {
         Model::is_malformed(record) || usize::from(record.connection) >= history.connections.len()
     };
     if let Some(index) = history.records.iter().position(malformed) {
-        let what = format!("record {index} has an outcome that its op cannot have");
-        return Judgement { verdict: Verdict::Error(what), exempted: Vec::new() };
+        return Err(format!("record {index} has an outcome that its op cannot have"));
     }
     let connections = 0..u8::try_from(history.connections.len()).unwrap_or(u8::MAX);
     let mut models: Vec<Model<'_>> = Vec::with_capacity(history.connections.len());
@@ -81,7 +92,7 @@ pub fn judge_in_full(scenario: &Scenario, history: &History, contract: &Contract
         let model = follow(scenario, history, connection, before);
         models.push(model);
     }
-    conclude(models, contract)
+    Ok(models)
 }
 
 /// Judges what happened on one connection; `before` is the pair's last one.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::case::Endpoint;
-use crate::op::{Op, Ready};
+use crate::op::{Op, Ready, RecvFlags};
 use crate::payload::{Key, Run};
 
 /// An error number of the kernel, positive as in `errno(3)`.
@@ -149,6 +149,22 @@ pub struct Record {
     /// It slept until the executor interrupted it: at its time bound, or after the last step, when it was seen asleep.
     /// What was there by then it may have returned all the same; that does not mean that it was woken.
     pub interrupted: bool,
+}
+
+impl Record {
+    /// How many bytes of its buffer a receive wrote to beyond those that it returned: with `MSG_TRUNC` it returns none.
+    #[must_use]
+    pub fn strayed(&self) -> u32 {
+        let returned = match (&self.op, &self.outcome) {
+            (Op::Recv { flags, .. }, Outcome::Received { count, .. })
+                if !flags.contains(RecvFlags::TRUNC) =>
+            {
+                *count
+            }
+            _ => 0,
+        };
+        self.touched.saturating_sub(returned)
+    }
 }
 
 /// What became of the pairing of the two endpoints.

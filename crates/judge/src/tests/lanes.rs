@@ -8,9 +8,9 @@ use scenario::{Endpoint, History, Scenario, Verdict};
 use super::world::World;
 use crate::{Contract, judge};
 
-type Turns = Vec<(usize, u8, u64)>;
+pub(super) type Turns = Vec<(usize, u8, u64)>;
 
-fn run(lanes: &[bool], blocking: bool, turns: &Turns) -> (Scenario, History) {
+pub(super) fn run(lanes: &[bool], blocking: bool, turns: &Turns) -> (Scenario, History) {
     let lanes: Vec<_> =
         lanes.iter().map(|&c| if c { Endpoint::Client } else { Endpoint::Server }).collect();
     let mut world = World::new(&lanes, blocking);
@@ -20,11 +20,11 @@ fn run(lanes: &[bool], blocking: bool, turns: &Turns) -> (Scenario, History) {
     world.finish(blocking)
 }
 
-fn turns(whats: std::ops::Range<u8>) -> impl Strategy<Value = Turns> {
+pub(super) fn turns(whats: std::ops::Range<u8>) -> impl Strategy<Value = Turns> {
     prop::collection::vec((0usize..4, whats, 0u64..1_000), 0..80)
 }
 
-fn lanes() -> impl Strategy<Value = Vec<bool>> {
+pub(super) fn lanes() -> impl Strategy<Value = Vec<bool>> {
     prop::collection::vec(any::<bool>(), 1..5)
 }
 

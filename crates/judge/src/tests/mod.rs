@@ -3,6 +3,7 @@
 mod breadth;
 mod calls;
 mod concurrent;
+mod differential;
 mod ideal;
 mod lanes;
 mod pairing;
