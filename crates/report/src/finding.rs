@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::file::{WriteError, write};
 use crate::markdown::{Context, markdown};
+use crate::plain::Plain;
 
 /// What makes two violations the same finding: which rule broke, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +83,8 @@ pub struct Finding {
     pub diagnosis: String,
     /// See [`FindingKey::id`].
     pub id: String,
+    /// The claims of the series that it contradicts, the most specific first; none where the target does not pair.
+    pub claims: Vec<String>,
     /// Scenarios of the campaign that showed it.
     pub count: u64,
     /// Number of the first scenario that showed it.
@@ -109,6 +112,8 @@ pub struct Artifacts {
     pub original: Scenario,
     /// What happened when `scenario` ran; `None` where the kernel died with it.
     pub history: Option<History>,
+    /// What the same scenario does without pairing; `None` where that was not tried.
+    pub plain: Option<Plain>,
     /// The kernel's console around it.
     pub console: String,
     /// The scenarios that ran before it, oldest first, where the guilty one may be among them.
@@ -128,9 +133,16 @@ impl Artifacts {
     ) -> Result<(), WriteError> {
         write(&folder.join("scenario.ring"), scenario::text::print(&self.scenario))?;
         write(&folder.join("original.ring"), scenario::text::print(&self.original))?;
-        let history = serde_json::to_string_pretty(&self.history)
-            .map_err(|e| WriteError { path: folder.join("history.json"), source: e.into() })?;
-        write(&folder.join("history.json"), history)?;
+        let write_json = |name: &str, history: Option<&History>| {
+            let path = folder.join(name);
+            let json = serde_json::to_string_pretty(&history)
+                .map_err(|e| WriteError { path: path.clone(), source: e.into() })?;
+            write(&path, json)
+        };
+        write_json("history.json", self.history.as_ref())?;
+        if let Some(plain) = &self.plain {
+            write_json("plain.json", plain.history.as_ref())?;
+        }
         write(&folder.join("console.log"), &self.console)?;
         for (at, scenario) in self.recent.iter().enumerate() {
             let name = format!("recent/{at:03}.ring");

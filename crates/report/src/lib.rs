@@ -8,11 +8,13 @@
 mod file;
 mod finding;
 mod markdown;
+mod plain;
 mod summary;
 mod timeline;
 
 pub use file::{WriteError, write};
 pub use finding::{Artifacts, Finding, FindingKey, Reliability};
 pub use markdown::{Context, markdown};
+pub use plain::Plain;
 pub use summary::Summary;
 pub use timeline::timeline;
