@@ -10,12 +10,12 @@ use generate::Scope;
 use report::{Context, FindingKey, Summary};
 use scenario::payload::Key;
 use scenario::{Invariant, Verdict};
-use vm::wire::Pairing;
 
 use crate::confirm::{Effort, Watch, hasten};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::journal::Journal;
+use crate::plain::PlainTcp;
 use crate::progress::Bar;
 use crate::replay::Replay;
 use crate::runner::{Event, Job, Runner};
@@ -82,6 +82,7 @@ impl Campaign {
     pub fn run(&self, interrupted: &AtomicBool) -> Result<(Summary, Outcome), Failure> {
         let context = Context {
             target: self.target.name.clone(),
+            pairs: self.target.pairs(),
             flags: self.target.flags.clone(),
             out: self.out.clone(),
             kernel_release: String::new(),
@@ -351,6 +352,7 @@ impl Shared<'_> {
         let campaign = self.campaign;
         let console = campaign.out.join(format!("console-replay{vm}.log"));
         let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
+        let mut plain = PlainTcp::beside(&campaign.target, &spec);
         let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
         while !interrupted.load(Ordering::Relaxed) {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -363,8 +365,14 @@ impl Shared<'_> {
             };
             progress(0, self.ops_of(key));
             self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
+            let wanted = plain.as_mut().filter(|_| !interrupted.load(Ordering::Relaxed));
+            if let Some(Err(failure)) = wanted.map(|plain| self.explain(plain, key)) {
+                self.bar.line(&format!("no comparison with plain TCP from here on: {failure}"));
+                plain = None;
+            }
         }
         replay.stop();
+        plain.iter_mut().for_each(PlainTcp::stop);
         Ok(())
     }
 
@@ -399,14 +407,13 @@ impl Shared<'_> {
     /// What keeps a campaign without findings from being a pass.
     fn missing(&self, tally: &Tally) -> Option<String> {
         let summary = &tally.summary;
-        let pairs = matches!(self.campaign.target.pairing, Pairing::Ours | Pairing::Object(_));
         if summary.broken > 0 {
             return Some(format!("{} scenarios could not be run", summary.broken));
         }
         if summary.scenarios == summary.inconclusive {
             return Some("no scenario could be judged in full".into());
         }
-        if pairs && summary.ring_bytes == 0 {
+        if self.campaign.target.pairs() && summary.ring_bytes == 0 {
             return Some(
                 "no byte took the ring, so nothing was shown: check that the program pairs".into(),
             );
@@ -428,6 +435,20 @@ impl Shared<'_> {
         let effort = Effort::for_finding(key);
         if let Some(confirmed) = replay.confirm(key, &originals, effort, watch)? {
             self.lock().confirmed(key, confirmed)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what plain TCP does to a finding.
+    fn explain(&self, plain: &mut PlainTcp, key: &FindingKey) -> Result<(), Failure> {
+        let scenario = match self.lock().entries.get(key) {
+            Some(entry) => entry.artifacts.scenario.clone(),
+            None => return Ok(()),
+        };
+        let Some(plain) = plain.run(key, &scenario)? else { return Ok(()) };
+        let alarm = self.lock().explained(key, plain)?;
+        if let Some(alarm) = alarm {
+            self.bar.line(&format!("{}: {}: {alarm}", key.invariant, key.diagnosis));
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl Effort {
 }
 
 /// Whether the finding is about the kernel as a whole, seen from outside.
-fn is_crash(key: &FindingKey) -> bool {
+pub fn is_crash(key: &FindingKey) -> bool {
     match key.invariant {
         Invariant::Panic | Invariant::Splat => true,
         // else the judge's: a call that does not return

@@ -15,6 +15,7 @@ mod journal;
 mod leak;
 mod ledger;
 mod narrow;
+mod plain;
 mod progress;
 mod replay;
 mod runner;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use report::{Artifacts, Context, Finding, FindingKey, Summary, WriteError};
+use report::{Artifacts, Context, Finding, FindingKey, Plain, Summary, WriteError};
 use scenario::{History, Scenario, Topology, Verdict, Violation};
 
 use crate::confirm::{Confirmed, is_leak};
@@ -87,6 +87,7 @@ impl Tally {
                 scenario: job.scenario.clone(),
                 original: job.scenario.clone(),
                 history: Some(history.clone()),
+                plain: None,
                 console: String::new(),
                 recent: Vec::new(),
             };
@@ -117,6 +118,7 @@ impl Tally {
                 original: scenario.clone(),
                 scenario,
                 history: None,
+                plain: None,
                 console: crash.console.clone(),
                 recent: crash.recent.iter().map(|job| job.scenario.clone()).collect(),
             }
@@ -162,6 +164,7 @@ impl Tally {
             invariant: key.invariant,
             diagnosis: key.diagnosis.clone(),
             id: key.id(),
+            claims: if self.context.pairs { claims_against(&key) } else { Vec::new() },
             count: 1,
             first_scenario: number,
             first_s: self.started.elapsed().as_secs_f64(),
@@ -197,6 +200,19 @@ impl Tally {
         entry.artifacts.save(&self.out.join(&entry.finding.path), &entry.finding, &self.context)
     }
 
+    /// Notes what the scenario of a finding does on plain TCP; gives what is to be said aloud of that.
+    pub fn explained(
+        &mut self,
+        key: &FindingKey,
+        plain: Plain,
+    ) -> Result<Option<String>, WriteError> {
+        let Some(entry) = self.entries.get_mut(key) else { return Ok(None) };
+        let alarm = plain.alarm(&entry.artifacts.violation);
+        entry.artifacts.plain = Some(plain);
+        entry.artifacts.save(&self.out.join(&entry.finding.path), &entry.finding, &self.context)?;
+        Ok(alarm)
+    }
+
     /// Counts a scenario that could not be run. A few are noted; with more than that, the harness is broken.
     pub fn broke(&mut self, job: &Job, reason: &str) -> Result<(), Failure> {
         self.summary.broken += 1;
@@ -223,6 +239,12 @@ impl Tally {
         summary.ops_as_meant = ratio(self.ops_as_meant as f64, summary.ops as f64);
         summary.save(&self.out)
     }
+}
+
+/// The claims that a finding contradicts.
+fn claims_against(key: &FindingKey) -> Vec<String> {
+    let claims = judge::contradicted(key.invariant, &key.diagnosis);
+    claims.into_iter().map(|claim| claim.id.clone()).collect()
 }
 
 /// 0 where there is nothing to divide by yet.

@@ -312,6 +312,11 @@ impl Target {
         self
     }
 
+    /// Whether it claims to pair.
+    pub fn pairs(&self) -> bool {
+        matches!(self.pairing, Pairing::Ours | Pairing::Object(_))
+    }
+
     /// What to boot for this target: one machine with one processor, its console kept in `console_log`. The guest
     /// sees the host's files, and can write to none: what a broken kernel does shall not reach the findings.
     pub fn spec(&self, key: Key, console_log: PathBuf) -> Result<Spec, Failure> {

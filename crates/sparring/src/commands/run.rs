@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use report::{FindingKey, Reliability};
+use report::{FindingKey, Plain, Reliability};
 use scenario::payload::Key;
 use scenario::verdict::Doubt;
 use scenario::{History, Scenario, Verdict, Violation};
@@ -15,6 +15,7 @@ use crate::confirm::is_growth;
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::interrupt;
+use crate::plain::PlainTcp;
 use crate::replay::{Replay, Replayed};
 use crate::runner::Runner;
 use crate::target::TargetArgs;
@@ -73,9 +74,22 @@ impl Shown {
                     reliability: Reliability { hits: 1, of: 0 },
                     console: replayed.crashes.iter().map(|crash| crash.console.as_str()).collect(),
                     history: history.cloned(),
+                    plain: Vec::new(),
+                    beside: None,
                 }),
             }
         }
+    }
+
+    /// Adds what plain TCP does in the same scenario.
+    fn explain(&mut self, plain: &mut PlainTcp, scenario: &Scenario) -> Result<(), Failure> {
+        for counted in &mut self.violations {
+            counted.beside = plain.run(&FindingKey::of(&counted.violation), scenario)?;
+            let words =
+                |plain: &Plain| plain.words(&counted.violation, scenario, counted.history.as_ref());
+            counted.plain = counted.beside.as_ref().map(words).unwrap_or_default();
+        }
+        Ok(())
     }
 }
 
@@ -89,6 +103,11 @@ struct Counted {
     console: String,
     #[serde(skip)]
     history: Option<History>,
+    /// What the same scenario does without pairing, line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    plain: Vec<String>,
+    #[serde(skip)]
+    beside: Option<Plain>,
 }
 
 /// Runs the command.
@@ -110,10 +129,11 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     if !scenarios.iter().all(Scenario::is_sequential) {
         spec.machine.vcpus = guest::racing_vcpus();
     }
+    let mut plain = PlainTcp::beside(&target, &spec);
     let mut replay = Replay::new(Runner::new(spec), target.contract);
     let mut results = Vec::new();
     for (file, scenario) in args.files.iter().zip(&scenarios) {
-        let shown = match repeat(&mut replay, file, scenario, args.repeat, &interrupted) {
+        let mut shown = match repeat(&mut replay, file, scenario, args.repeat, &interrupted) {
             Ok(shown) => shown,
             Err(failure) => {
                 let console = scratch.keep().join("console.log");
@@ -121,12 +141,19 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
                 return Err(failure);
             }
         };
+        // what was interrupted shall end soon
+        let wanted = plain.as_mut().filter(|_| !interrupted.load(Ordering::Relaxed));
+        if let Some(Err(failure)) = wanted.map(|plain| shown.explain(plain, scenario)) {
+            eprintln!("sparring: no comparison with plain TCP from here on: {failure}");
+            plain = None;
+        }
         if !args.json {
             print(&shown, scenario);
         }
         results.push(shown);
     }
     replay.stop();
+    plain.iter_mut().for_each(PlainTcp::stop);
     if args.json {
         let json = serde_json::to_string_pretty(&results)
             .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
@@ -197,9 +224,10 @@ fn print(shown: &Shown, scenario: &Scenario) {
         let Violation { invariant, diagnosis, evidence, record } = &counted.violation;
         println!("{file}: violation {}: {invariant}: {diagnosis}", counted.reliability);
         println!("  {evidence}");
+        counted.plain.iter().for_each(|line| println!("  {line}"));
         if let Some(history) = &counted.history {
-            let marked: Vec<usize> = record.iter().copied().collect();
-            print!("{}", report::timeline(scenario, history, &marked));
+            let plain = counted.beside.as_ref().and_then(|plain| plain.history.as_ref());
+            print!("{}", report::timeline(scenario, history, *record, plain));
         }
         print!("{}", counted.console);
     }

@@ -13,6 +13,7 @@ use crate::commands::{duration, read_ring};
 use crate::confirm::{Confirmed, Effort, Watch, hasten};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
+use crate::plain::PlainTcp;
 use crate::progress::Bar;
 use crate::replay::{Replay, Replayed};
 use crate::runner::Runner;
@@ -59,13 +60,15 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
     let console = scratch.path().join("console.log");
     let spec = hasten(target.spec(Key::from_seed(0), console)?);
+    let mut plain = PlainTcp::beside(&target, &spec);
     let mut replay = Replay::new(Runner::new(spec), target.contract.clone());
-    let result = reduce(args, &target, &mut replay, &scenario, &interrupted);
+    let result = reduce(args, &target, (&mut replay, &mut plain), &scenario, &interrupted);
     if let Err(Failure::Harness(_)) = result {
         let console = scratch.keep().join("console.log");
         eprintln!("sparring: the console is kept in {}", console.display());
     } else {
         replay.stop();
+        plain.iter_mut().for_each(PlainTcp::stop);
     }
     result
 }
@@ -73,7 +76,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 fn reduce(
     args: &Args,
     target: &Target,
-    replay: &mut Replay,
+    (replay, plain): (&mut Replay, &mut Option<PlainTcp>),
     scenario: &Scenario,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, Failure> {
@@ -107,7 +110,13 @@ fn reduce(
     // interrupted before it was seen again: what is known is the file
     let confirmed = confirmed.unwrap_or_else(|| Confirmed::unknown(scenario));
     let on = format!("{}, judged by {}", target.name, target.contract_name);
-    let text = render(scenario, violation, &confirmed, &on);
+    let explained = match plain {
+        Some(plain) if !interrupted.load(Ordering::Relaxed) => {
+            explanation(plain, violation, &confirmed)
+        }
+        _ => None,
+    };
+    let text = render(scenario, violation, &confirmed, &on, explained.as_deref());
     match &args.output {
         Some(output) => report::write(output, text)?,
         None => print!("{text}"),
@@ -181,16 +190,43 @@ fn unreproduced(file: &Path, seen: &Seen) -> Outcome {
     Outcome::Unfinished
 }
 
+/// What plain TCP does in the result, in one line or two.
+fn explanation(
+    plain: &mut PlainTcp,
+    violation: &Violation,
+    confirmed: &Confirmed,
+) -> Option<String> {
+    let shown = confirmed.shown.as_ref();
+    let violation = shown.map_or(violation, |shown| &shown.violation);
+    let history = shown.and_then(|shown| shown.history.as_ref());
+    match plain.run(&FindingKey::of(violation), &confirmed.scenario) {
+        Ok(plain) => {
+            plain.map(|plain| plain.words(violation, &confirmed.scenario, history).join("\n"))
+        }
+        Err(failure) => {
+            eprintln!("sparring: no comparison with plain TCP: {failure}");
+            None
+        }
+    }
+}
+
 /// The result, with a comment on what it shows.
-fn render(original: &Scenario, violation: &Violation, confirmed: &Confirmed, on: &str) -> String {
+fn render(
+    original: &Scenario,
+    violation: &Violation,
+    confirmed: &Confirmed,
+    on: &str,
+    explained: Option<&str>,
+) -> String {
     let shown = confirmed.shown.as_ref().map_or(violation, |shown| &shown.violation);
     let often = confirmed.reliability.map_or_else(
         || "not replayed".to_owned(),
         |reliability| format!("{reliability} replays show it"),
     );
     let [before, after] = [original, &confirmed.scenario].map(|scenario| scenario.steps.len());
+    let explained = explained.map(|words| format!("{words}\n")).unwrap_or_default();
     let comment = format!(
-        "{}: {}\n{}\n{often} on {on}\n{before} -> {after} ops",
+        "{}: {}\n{}\n{explained}{often} on {on}\n{before} -> {after} ops",
         shown.invariant, shown.diagnosis, shown.evidence
     );
     let comment: String = comment.lines().map(|line| format!("# {line}\n")).collect();
@@ -222,7 +258,9 @@ mod tests {
             reliability: Some(Reliability { hits: 9, of: 10 }),
             ..Confirmed::unknown(&small)
         };
-        let text = render(&original, &violation(Invariant::Peek), &confirmed, "reference");
+        let explained = Some("plain TCP returned 1");
+        let text =
+            render(&original, &violation(Invariant::Peek), &confirmed, "reference", explained);
         let comments: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
         assert_eq!(
             comments,
@@ -230,6 +268,7 @@ mod tests {
                 "# peek: eagain-with-bytes-deliverable",
                 "# one line",
                 "# and another",
+                "# plain TCP returned 1",
                 "# 9/10 replays show it on reference",
                 "# 9 -> 1 ops",
             ]
