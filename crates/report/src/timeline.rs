@@ -69,11 +69,13 @@ pub fn timeline(
         if let Some((found, plain)) = differing.zip(plain) {
             let other = &plain.records[found.record];
             let whose = match found.agreement {
-                _ if other.op != record.op => format!("plain TCP: {}", other.op),
-                Agreement::Choice => "plain TCP (a choice)".to_owned(),
-                Agreement::Same | Agreement::Differs => "plain TCP".to_owned(),
+                Agreement::Choice => "plain TCP (a choice)",
+                Agreement::Same | Agreement::Differs => "plain TCP",
             };
-            let result = self::result(scenario, other, false);
+            let mut result = self::result(scenario, other, false);
+            if other.op != record.op {
+                let _ = write!(result, "   ({})", other.op);
+            }
             let _ = writeln!(lines, "{:MARGIN$}{whose:>width$} = {result}", "");
         }
     }
