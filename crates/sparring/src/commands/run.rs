@@ -59,6 +59,8 @@ impl Shown {
             reliability: Reliability { hits: 1, of: 1 },
             console: String::new(),
             history: None,
+            plain: Vec::new(),
+            beside: None,
         }));
     }
 

@@ -59,6 +59,7 @@ fn finding(invariant: Invariant, first_scenario: u64, first_s: f64) -> Finding {
         ops_original: 1,
         ops_shrunk: 1,
         reliability: None,
+        claims: Vec::new(),
         path: key.folder().into(),
     }
 }
