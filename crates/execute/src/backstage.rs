@@ -209,6 +209,7 @@ fn close(stage: &Stage, request: Request, pair: u8) -> Record {
         touched: 0,
         sigpipe: false,
         interrupted: false,
+        copy_differs: None,
     }
 }
 

@@ -17,7 +17,7 @@ const ROOM: usize = CALL_BYTES as usize + 4096;
 const HOLE: usize = ROOM;
 
 /// What receive buffers hold before the call. Payload looks random, so one byte in 256 is the same.
-const UNTOUCHED: u8 = 0xa5;
+pub(crate) const UNTOUCHED: u8 = 0xa5;
 const UNTOUCHED_BLOCK: [u8; 256] = [UNTOUCHED; 256];
 
 /// A piece of memory to hand to a call; made by [`Outbox::load`], [`Inbox::place`] and
@@ -171,6 +171,11 @@ impl Outbox {
         }
         payload::fill(key, stream, offset, &mut self.memory.bytes_mut()[at..at + mapped]);
         self.memory.span(at, len)
+    }
+
+    /// What the buffer holds, as far as it is mapped.
+    pub(crate) fn holds(&self, span: Span) -> &[u8] {
+        &self.memory.bytes()[span.at..ROOM.min(span.at + span.len as usize)]
     }
 
     fn find(&self, stream: Stream, offset: u64, len: usize) -> Option<usize> {

@@ -44,6 +44,7 @@ pub(crate) type Ask<'a> = dyn FnMut(Request) -> Reply + 'a;
 struct Returned {
     outcome: Option<Outcome>,
     touched: u32,
+    copy_differs: Option<u32>,
     besides: Vec<Record>,
 }
 
@@ -137,7 +138,7 @@ impl Hands {
         let interrupted = may_sleep && (slept_on || lasted >= self.watchdog.bound());
         // no other call raises it (sk_stream_error)
         let sigpipe = matches!(op, Op::Send { .. }) && take_sigpipes() > 0;
-        let Returned { outcome, touched, besides } = returned;
+        let Returned { outcome, touched, copy_differs, besides } = returned;
         let outcome = outcome.unwrap_or(Outcome::Closed);
         let record = Record {
             at,
@@ -154,6 +155,7 @@ impl Hands {
             touched,
             sigpipe,
             interrupted,
+            copy_differs,
         };
         (record, besides)
     }
@@ -206,7 +208,7 @@ impl Hands {
             return Returned::default();
         }
         let reply = ask(Request { step, lane, op: call.op });
-        Returned { outcome: Some(reply.outcome), touched: 0, besides: reply.besides }
+        Returned { outcome: Some(reply.outcome), besides: reply.besides, ..Returned::default() }
     }
 
     fn on_socket(
@@ -290,7 +292,8 @@ impl Hands {
                 side.accept(lane, stream, count, flags.contains(SendFlags::OOB));
             }
         }
-        result.into()
+        let copy_differs = self.tools.copy_differs(by, self.outbox.holds(span));
+        Returned { copy_differs, ..result.into() }
     }
 
     fn recv(
@@ -312,10 +315,12 @@ impl Hands {
         let recv = || tools.recv(socket, span, flags, by, hints);
         let result = within_bound(&self.watchdog, state, may_sleep, recv);
         let touched = self.inbox.touched(span);
+        let mut copy_differs = None;
         let outcome = match result {
             Err(None) => Outcome::Stuck,
             Err(Some(errno)) => Outcome::Errno(errno),
             Ok((count, left)) => {
+                copy_differs = self.tools.copy_differs(by, self.inbox.received(span, count));
                 let data = if flags.contains(RecvFlags::TRUNC) {
                     Vec::new()
                 } else {
@@ -334,7 +339,7 @@ impl Hands {
             }
         };
         self.inbox.restore(span, touched);
-        Returned { outcome: Some(outcome), touched, besides: Vec::new() }
+        Returned { outcome: Some(outcome), touched, copy_differs, besides: Vec::new() }
     }
 }
 

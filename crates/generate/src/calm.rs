@@ -264,10 +264,10 @@ fn needs(pair: &Pair, endpoint: Endpoint, op: Op) -> u32 {
     if end.lowat > 1 { ready.saturating_add(end.lowat) } else { ready }
 }
 
-/// Sets `MSG_DONTWAIT`, which splice(2) and sendfile(2) do not have.
+/// Sets `MSG_DONTWAIT`, which splice(2), with tee(2) or without, and sendfile(2) do not have.
 fn dont_wait(op: &mut Op) {
     let call = |by: &mut By| {
-        if matches!(by, By::Splice | By::File) {
+        if by.is_piped() || *by == By::File {
             *by = By::Call;
         }
     };

@@ -69,7 +69,7 @@ fn one(step: &mut Step, lanes: usize) {
         Op::Send { len, flags, buffer, by } => {
             pieces(by);
             match by {
-                By::Splice => *flags &= SendFlags::MORE,
+                By::Splice | By::Tee => *flags &= SendFlags::MORE,
                 By::File => *flags = SendFlags::empty(),
                 _ => {}
             }
@@ -81,7 +81,7 @@ fn one(step: &mut Step, lanes: usize) {
                 *by = By::Splice;
             }
             match by {
-                By::Splice => *flags = RecvFlags::empty(),
+                By::Splice | By::Tee => *flags = RecvFlags::empty(),
                 By::Batch(_) => flags.remove(RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::OOB),
                 _ => {}
             }

@@ -146,6 +146,7 @@ fn visit(model: &mut Model<'_>, call: Call<'_>) {
     }
     calls::expected(model, call);
     calls::time::spin(model, call);
+    calls::copy(model, call);
     if record.outcome == Outcome::Stuck {
         calls::stuck::judge(model, call);
     } else if !calls::time::interrupted(model, call) {

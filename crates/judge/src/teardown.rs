@@ -6,7 +6,7 @@
 
 use scenario::history::{Errno, Outcome};
 use scenario::verdict::Doubt;
-use scenario::{By, Endpoint, How, Invariant, Wire};
+use scenario::{Endpoint, How, Invariant, Wire};
 
 use crate::braid::Braid;
 use crate::calls::recv::Ask;
@@ -43,7 +43,7 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let side = model.side(endpoint).clone();
     let stream = model.incoming(endpoint);
     // with an urgent byte in front splice(2) gives up (tcp_splice_read); a peek may look beyond the end
-    let unclear = ask.by == By::Splice && !stream.urgent.is_empty()
+    let unclear = ask.by.is_piped() && !stream.urgent.is_empty()
         || ask.peeks() && side.peek_off != PeekOff::Off;
     if stream.lost_track || unclear {
         return;

@@ -159,6 +159,7 @@ mod tests {
             touched: 0,
             sigpipe: false,
             interrupted: false,
+            copy_differs: None,
         }
     }
 

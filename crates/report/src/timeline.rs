@@ -170,6 +170,9 @@ fn value(scenario: &Scenario, record: &Record) -> String {
             let _ = write!(text, ", wrote {bytes} bytes more");
         }
     }
+    if let Some(at) = record.copy_differs {
+        let _ = write!(text, ", what tee(2) shared differs from byte {at} on");
+    }
     text
 }
 

@@ -149,6 +149,9 @@ pub struct Record {
     /// It slept until the executor interrupted it: at its time bound, or after the last step, when it was seen asleep.
     /// What was there by then it may have returned all the same; that does not mean that it was woken.
     pub interrupted: bool,
+    /// The first byte, counted from 0, at which what `tee(2)` shared is not what the call moved: it has another value in
+    /// the second pipe, or is missing there. `None` where all is the same, and where there was no `tee(2)`.
+    pub copy_differs: Option<u32>,
 }
 
 impl Record {

@@ -176,7 +176,7 @@ fn one(at: usize, step: &Step, lane: &Lane, lanes: usize) -> Result<(), Excess> 
         Op::Send { len, flags, buffer, by } => {
             transfer(at, len, buffer)?;
             // sendfile(2) has no flags, and splice(2) one that means MSG_MORE
-            let known = if by == By::Splice { SendFlags::MORE } else { SendFlags::empty() };
+            let known = if by.is_piped() { SendFlags::MORE } else { SendFlags::empty() };
             call(at, by, (flags - known).is_empty(), buffer)
         }
         Op::Recv { len, flags, buffer, by } => {
@@ -224,7 +224,7 @@ fn call(at: usize, by: By, plain: bool, buffer: Buffer) -> Result<(), Excess> {
             Err(Excess::By(at, "1 to 16 pieces are supported"))
         }
         By::Vector(_) => Ok(()),
-        By::Splice | By::File if !plain => {
+        By::Splice | By::Tee | By::File if !plain => {
             Err(Excess::By(at, "splice(2) and sendfile(2) have no such flag"))
         }
         _ if buffer != Buffer::Mapped => Err(Excess::By(at, "this call has a mapped buffer only")),

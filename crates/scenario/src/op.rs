@@ -83,8 +83,19 @@ pub enum By {
     Uring,
     /// `splice(2)` from or to a pipe.
     Splice,
+    /// The same, and `tee(2)` shares what is in the pipe with a second one, which is read, too: that of a send once the
+    /// socket has taken its bytes. See [`crate::history::Record::copy_differs`].
+    Tee,
     /// `sendfile(2)` from a file in memory. Sends only.
     File,
+}
+
+impl By {
+    /// Whether the bytes go through a pipe, which knows no flags but `SPLICE_F_MORE`, and no memory of the caller's.
+    #[must_use]
+    pub fn is_piped(self) -> bool {
+        matches!(self, By::Splice | By::Tee)
+    }
 }
 
 /// Which call waits for a socket to become ready.

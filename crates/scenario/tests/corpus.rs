@@ -68,7 +68,7 @@ fn every_word_of_the_language_has_an_entry() {
          start with after \
          send recv err-queue poll wait inq outq at-mark so-error shutdown rd wr rdwr dup fork close abort \
          destroy disconnect connect unhash rehash detach tls repair signal restart pause \
-         vector batch uring splice file select epoll epoll-edge epoll-oneshot \
+         vector batch uring splice tee file select epoll epoll-edge epoll-oneshot \
          cork nodelay nonblock oobinline keepalive tcp-inq zerocopy rcvbuf sndbuf rcvlowat peek-off \
          rcvtimeo sndtimeo busy-poll linger \
          dontwait more nosignal oob peek trunc waitall unmapped torn";

@@ -156,10 +156,10 @@ fn what_each_call_can_be_asked_for() {
             assert_eq!(check(send(10, all, make(pieces), Buffer::Mapped)), fine, "{pieces}");
         }
     }
-    let movers = [By::Call, By::Vector(2), By::Batch(2), By::Uring, By::Splice, By::File];
+    let movers = [By::Call, By::Vector(2), By::Batch(2), By::Uring, By::Splice, By::Tee, By::File];
     for by in movers {
         let any_buffer = matches!(by, By::Call | By::Vector(_));
-        let any_flag = !matches!(by, By::Splice | By::File);
+        let any_flag = !(by.is_piped() || by == By::File);
         let receives = by != By::File;
         for buffer in [Buffer::Unmapped, Buffer::Torn(1)] {
             assert_eq!(check(send(10, SendFlags::empty(), by, buffer)), any_buffer, "{by}");

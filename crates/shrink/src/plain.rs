@@ -185,6 +185,7 @@ fn plainer_call(by: By) -> impl Iterator<Item = By> {
     let fewer = match by {
         By::Vector(3..) => Some(By::Vector(2)),
         By::Batch(3..) => Some(By::Batch(2)),
+        By::Tee => Some(By::Splice),
         _ => None,
     };
     [Some(By::Call), fewer].into_iter().flatten()

@@ -45,7 +45,12 @@ fn story(steps: Vec<Step>) -> Scenario {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let by = prop_oneof![Just(By::Call), (1..=16u8).prop_map(By::Vector), Just(By::Splice)];
+    let by = prop_oneof![
+        Just(By::Call),
+        (1..=16u8).prop_map(By::Vector),
+        Just(By::Splice),
+        Just(By::Tee)
+    ];
     let buffer = prop_oneof![Just(Buffer::Mapped), Just(Buffer::Torn(3))];
     prop_oneof![
         (4..100_000u32, 0..32u8, buffer.clone(), by.clone()).prop_map(

@@ -2,6 +2,7 @@
 
 mod pieces;
 mod pipe;
+mod tee;
 mod uring;
 
 use std::mem;
@@ -15,12 +16,14 @@ use crate::wait::Epolls;
 use crate::{Error, sys};
 
 use pipe::Pipe;
+use tee::Twin;
 use uring::Ring;
 
 /// What a lane's thread keeps from one call to the next. Each tool is made when it is needed first.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
     pipe: Option<Pipe>,
+    twin: Option<Twin>,
     file: Option<OwnedFd>,
     ring: Option<Ring>,
     pub(crate) epolls: Epolls,
@@ -37,6 +40,7 @@ impl Tools {
             By::Call | By::Vector(_) | By::Batch(_) => Ok(()),
             By::Uring => self.ring().map(|_| ()).map_err(|e| Error::Call("make an io_uring", e)),
             By::Splice => self.pipe().map(|_| ()).map_err(|e| Error::Call("make a pipe", e)),
+            By::Tee => self.pipes().map(|_| ()).map_err(|e| Error::Call("make two pipes", e)),
             By::File => self.file().map(|_| ()).map_err(|e| Error::Call("make a memory file", e)),
         }
     }
@@ -67,7 +71,8 @@ impl Tools {
             By::Vector(count) => pieces::send(socket, span, sys::send_flags(flags), count),
             By::Batch(count) => pieces::send_batch(socket, span, sys::send_flags(flags), count),
             By::Uring => self.by_ring(|ring| ring.send(socket, span, sys::send_flags(flags))),
-            By::Splice => self.by_pipe(|pipe| pipe.send(socket, span, flags)),
+            By::Splice => self.by_pipe(|pipe| pipe.send(socket, span, flags, None)),
+            By::Tee => self.by_pipes(|pipe, twin| pipe.send(socket, span, flags, Some(twin))),
             By::File => send_file(self.file()?, socket, span),
         }
     }
@@ -96,7 +101,8 @@ impl Tools {
             By::Vector(count) => pieces::recv(socket, span, sys::recv_flags(flags), count),
             By::Batch(count) => pieces::recv_batch(socket, span, sys::recv_flags(flags), count),
             By::Uring => self.by_ring(|ring| ring.recv(socket, span, sys::recv_flags(flags))),
-            By::Splice => self.by_pipe(|pipe| pipe.recv(socket, span)),
+            By::Splice => self.by_pipe(|pipe| pipe.recv(socket, span, None)),
+            By::Tee => self.by_pipes(|pipe, twin| pipe.recv(socket, span, Some(twin))),
             By::File => unreachable!("sendfile(2) does not receive"),
         }?;
         Ok((count, None))
@@ -129,8 +135,34 @@ impl Tools {
         result
     }
 
+    fn by_pipes(
+        &mut self,
+        call: impl FnOnce(&mut Pipe, &mut Twin) -> Result<u32, Errno>,
+    ) -> Result<u32, Errno> {
+        // what the second one still holds belongs to the call before
+        self.twin.take_if(|twin| !twin.is_empty());
+        let (pipe, twin) = self.pipes()?;
+        twin.begin();
+        let result = call(pipe, twin);
+        if !pipe.is_empty() {
+            self.pipe = None;
+        }
+        result
+    }
+
+    /// Where what `tee(2)` shared in the call that was just made differs from what that moved: the bytes that a receive
+    /// returned, or a send was given. `None` if it does not, and for other calls.
+    pub(crate) fn copy_differs(&self, by: By, moved: &[u8]) -> Option<u32> {
+        let twin = self.twin.as_ref().filter(|_| by == By::Tee);
+        twin.and_then(|twin| twin.differs(moved))
+    }
+
     fn pipe(&mut self) -> Result<&mut Pipe, Errno> {
         made(&mut self.pipe, Pipe::new)
+    }
+
+    fn pipes(&mut self) -> Result<(&mut Pipe, &mut Twin), Errno> {
+        Ok((made(&mut self.pipe, Pipe::new)?, made(&mut self.twin, Twin::new)?))
     }
 
     fn ring(&mut self) -> Result<&mut Ring, Errno> {

@@ -13,12 +13,19 @@ pub(crate) enum Way {
     Batch,
     Uring,
     Splice,
+    Tee,
     File,
 }
 
 /// All of them, with the weights that they have when a scenario uses them.
-pub(crate) const WAYS: &[(Way, u32)] =
-    &[(Way::Vector, 3), (Way::Batch, 2), (Way::Uring, 2), (Way::Splice, 4), (Way::File, 2)];
+pub(crate) const WAYS: &[(Way, u32)] = &[
+    (Way::Vector, 3),
+    (Way::Batch, 2),
+    (Way::Uring, 2),
+    (Way::Splice, 3),
+    (Way::Tee, 2),
+    (Way::File, 2),
+];
 
 pub(super) fn fit_send(turn: &Turn<'_>) -> u32 {
     let Turn { swarm, pair, endpoint, .. } = turn;
@@ -74,11 +81,11 @@ pub(crate) fn send(draw: &mut Draw<'_>, turn: &Turn<'_>) -> Op {
     match by {
         // it does not ask for O_NONBLOCK
         By::Uring if !swarm.sleeps => flags |= SendFlags::DONTWAIT,
-        By::Splice => flags &= SendFlags::MORE,
+        By::Splice | By::Tee => flags &= SendFlags::MORE,
         By::File => flags = SendFlags::empty(),
         _ => {}
     }
-    if matches!(by, By::Splice | By::File) {
+    if by.is_piped() || by == By::File {
         return Op::Send { len, flags, buffer: Buffer::Mapped, by };
     }
     flags.set(SendFlags::NOSIGNAL, draw.chance(odds.nosignal));
@@ -104,7 +111,7 @@ pub(crate) fn recv(draw: &mut Draw<'_>, turn: &Turn<'_>) -> Op {
         By::File => By::Splice,
         by => by,
     };
-    if by == By::Splice {
+    if by.is_piped() {
         flags = RecvFlags::empty();
         return Op::Recv { len, flags, buffer: Buffer::Mapped, by };
     }
@@ -134,8 +141,8 @@ fn by(draw: &mut Draw<'_>, turn: &Turn<'_>, dontwait: bool) -> By {
         return By::Call;
     }
     match draw.weighted(&turn.swarm.ways) {
-        // these two have no MSG_DONTWAIT: the socket does not wait, or it is not asked for
-        Some(Way::Splice | Way::File) if dontwait && !turn.own().nonblocking => By::Call,
+        // these have no MSG_DONTWAIT: the socket does not wait, or it is not asked for
+        Some(Way::Splice | Way::Tee | Way::File) if dontwait && !turn.own().nonblocking => By::Call,
         way => way.map_or(By::Call, |way| call(draw, way)),
     }
 }
@@ -152,6 +159,7 @@ fn call(draw: &mut Draw<'_>, way: Way) -> By {
         Way::Batch => By::Batch(pieces(draw)),
         Way::Uring => By::Uring,
         Way::Splice => By::Splice,
+        Way::Tee => By::Tee,
         Way::File => By::File,
     }
 }

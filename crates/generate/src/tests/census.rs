@@ -176,7 +176,7 @@ fn expected_words() -> Vec<String> {
         ];
         words.extend(sizes.map(|len| format!("{word} {len}")));
         words.extend(["unmapped", "torn"].map(|buffer| format!("{word} {buffer}")));
-        let ways = ["Call", "Vector", "Batch", "Uring", "Splice"];
+        let ways = ["Call", "Vector", "Batch", "Uring", "Splice", "Tee"];
         words.extend(ways.map(|by| format!("{word} by {by}")));
     }
     words.push("send by File".to_owned());

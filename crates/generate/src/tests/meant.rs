@@ -22,6 +22,7 @@ fn record(at: At, outcome: Outcome) -> Record {
         touched: 0,
         sigpipe: false,
         interrupted: false,
+        copy_differs: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a scenario has to have for a defect of some kind to show.
 
 use scenario::{
-    Attempt, By, Endpoint, Lane, Op, RecvFlags, Scenario, SendFlags, SockOption, Step, When,
+    Attempt, Endpoint, Lane, Op, RecvFlags, Scenario, SendFlags, SockOption, Step, When,
 };
 
 /// A defect, and whether the scenario has what it takes to show it.
@@ -57,7 +57,7 @@ pub(super) const ALL: &[Recipe] = &[
         let ends = |step: &Step| matches!(step.op, Op::Close | Op::Abort | Op::Shutdown(_));
         groups(s).any(|group| group.len() > 1 && group.iter().any(ends))
     }),
-    ("splice receives", |s| count(s, |op| matches!(op, Op::Recv { by: By::Splice, .. })) > 0),
+    ("splice receives", |s| count(s, |op| matches!(op, Op::Recv { by, .. } if by.is_piped())) > 0),
     ("a zero-copy send is completed", |s| {
         let zerocopy =
             |op: &Op| matches!(op, Op::Send { flags, .. } if flags.contains(SendFlags::ZEROCOPY));

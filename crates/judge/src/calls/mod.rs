@@ -32,7 +32,7 @@ pub(crate) fn sigpipe(model: &mut Model<'_>, call: Call<'_>) {
     // the first pieces may have been accepted (sendmmsg(2), splice(2)); io_uring(7) always says MSG_NOSIGNAL
     let in_part = matches!(
         (&record.op, &record.outcome),
-        (Op::Send { by: By::Batch(_) | By::Splice | By::File, .. }, Outcome::Value(_))
+        (Op::Send { by: By::Batch(_) | By::Splice | By::Tee | By::File, .. }, Outcome::Value(_),)
     );
     if due && !record.sigpipe {
         let because = "it raised no SIGPIPE, which comes with EPIPE without MSG_NOSIGNAL";
@@ -40,6 +40,17 @@ pub(crate) fn sigpipe(model: &mut Model<'_>, call: Call<'_>) {
     } else if record.sigpipe && !due && !in_part {
         let because = "it raised SIGPIPE, which comes only with EPIPE without MSG_NOSIGNAL";
         model.blame(call, Invariant::SendResult, "unexpected-sigpipe", because);
+    }
+}
+
+/// `splice-file`: `tee(2)` copies nothing. It makes a second pipe refer to the same memory (`link_pipe`), which nobody writes
+/// to any more: both give the same bytes, before and after a socket has taken them.
+pub(crate) fn copy(model: &mut Model<'_>, call: Call<'_>) {
+    if let Some(at) = call.record.copy_differs {
+        let because = format!(
+            "what tee(2) shared is not what the call moved: from its byte {at} on it differs, or is missing"
+        );
+        model.blame(call, Invariant::SpliceFile, "tee-differs", &because);
     }
 }
 

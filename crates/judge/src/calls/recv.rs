@@ -55,7 +55,7 @@ impl Ask {
     fn named(self, rule: Invariant) -> Invariant {
         match self.by {
             By::Vector(_) | By::Batch(_) if rule == Invariant::RecvResult => Invariant::Vectored,
-            By::Splice if rule == Invariant::RecvResult => Invariant::SpliceFile,
+            By::Splice | By::Tee if rule == Invariant::RecvResult => Invariant::SpliceFile,
             _ => rule,
         }
     }
@@ -327,7 +327,7 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 fn excused(model: &mut Model<'_>, call: Call<'_>, ask: Ask) -> bool {
     let side = model.side(call.record.endpoint);
     let stream = model.incoming(call.record.endpoint);
-    if stream.lost_track || ask.by == By::Splice && !stream.urgent.is_empty() {
+    if stream.lost_track || ask.by.is_piped() && !stream.urgent.is_empty() {
         return true;
     }
     if model.nonblocking(call.record) {

@@ -26,7 +26,7 @@ impl Ask {
         match self.by {
             By::Call | By::Uring => Invariant::SendResult,
             By::Vector(_) | By::Batch(_) => Invariant::Vectored,
-            By::Splice | By::File => Invariant::SpliceFile,
+            By::Splice | By::Tee | By::File => Invariant::SpliceFile,
         }
     }
 }
@@ -74,7 +74,7 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
 /// swallow once bytes were moved (`__sys_sendmmsg`, `splice_to_socket`).
 pub(crate) fn eaten(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
     let side = model.side_mut(call.record.endpoint);
-    let pieces = matches!(ask.by, By::Batch(_) | By::Splice | By::File);
+    let pieces = matches!(ask.by, By::Batch(_) | By::Splice | By::Tee | By::File);
     side.murky |= pieces && count < ask.len && side.exposed;
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn end(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
     calls::expected(model, call);
     time::spin(model, call);
+    calls::copy(model, call);
     let Some(before) = model.snapshots.get(&call.index).cloned() else { return };
     if let (Op::Send { .. }, &Outcome::Value(count)) = (record.op, &record.outcome) {
         let stream = model.outgoing_mut(record.endpoint);
@@ -293,7 +294,7 @@ fn eof(model: &mut Model<'_>, call: Call<'_>, ask: recv::Ask) {
         };
         let pieces = matches!(
             record.op,
-            Op::Send { by: By::Batch(_) | By::Splice | By::File | By::Uring, .. }
+            Op::Send { by: By::Batch(_) | By::Splice | By::Tee | By::File | By::Uring, .. }
         );
         error || pieces
     };

@@ -28,6 +28,7 @@ fn every_call_moves_the_same_stream() {
         (By::Vector(3), Invariant::Vectored),
         (By::Batch(3), Invariant::Vectored),
         (By::Splice, Invariant::SpliceFile),
+        (By::Tee, Invariant::SpliceFile),
         (By::File, Invariant::SpliceFile),
     ] {
         sent(by, 60).recv(Server, 100, 0..60).passes();
@@ -36,9 +37,11 @@ fn every_call_moves_the_same_stream() {
     let known = || {
         Story::new().send(Client, 10).value(Server, Op::Outq, 0).recv(Server, 0, 0..0).outq_was(0)
     };
-    for (by, invariant) in
-        [(By::Vector(2), Invariant::Vectored), (By::Splice, Invariant::SpliceFile)]
-    {
+    for (by, invariant) in [
+        (By::Vector(2), Invariant::Vectored),
+        (By::Splice, Invariant::SpliceFile),
+        (By::Tee, Invariant::SpliceFile),
+    ] {
         known().call(Server, recv(by, NONE), of(Client, 0..10)).passes();
         known()
             .call(Server, recv(by, NONE), Outcome::Errno(Errno::EAGAIN))
@@ -50,6 +53,21 @@ fn every_call_moves_the_same_stream() {
         .call(Client, uring, Outcome::Errno(Errno::EPIPE))
         .signalled(false)
         .passes();
+}
+
+#[test_log::test]
+fn tee_shares_what_the_call_moves() {
+    let differs = [(Invariant::SpliceFile, "tee-differs")];
+    let sent = Story::new().call(Client, send(By::Tee, SendFlags::empty()), Outcome::Value(60));
+    sent.copy_differs(59).recv(Server, 100, 0..60).breaks(&differs);
+    // bytes that the socket did not take are in the second pipe all the same
+    let refused = Outcome::Errno(Errno::EAGAIN);
+    let refused = Story::new().call(Client, send(By::Tee, SendFlags::empty()), refused);
+    refused.copy_differs(0).breaks(&differs);
+    let received =
+        || Story::new().send(Client, 60).call(Server, recv(By::Tee, NONE), of(Client, 0..60));
+    received().copy_differs(0).breaks(&differs);
+    received().passes();
 }
 
 #[test_log::test]

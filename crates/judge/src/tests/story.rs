@@ -134,6 +134,7 @@ impl Story {
             touched,
             sigpipe,
             interrupted: false,
+            copy_differs: None,
         });
         self
     }
@@ -197,6 +198,12 @@ impl Story {
 
     pub(crate) fn signalled(mut self, sigpipe: bool) -> Story {
         self.last().sigpipe = sigpipe;
+        self
+    }
+
+    /// What `tee(2)` shared in the last call differs from that byte on.
+    pub(crate) fn copy_differs(mut self, at: u32) -> Story {
+        self.last().copy_differs = Some(at);
         self
     }
 

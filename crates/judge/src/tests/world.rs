@@ -186,6 +186,7 @@ impl World {
             touched,
             sigpipe,
             interrupted: false,
+            copy_differs: None,
         });
     }
 

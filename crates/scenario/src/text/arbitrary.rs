@@ -150,7 +150,7 @@ fn transfer(calls: Vec<By>, spliced: u8) -> impl Strategy<Value = (u32, u8, Buff
             other => other,
         };
         let bits = match by {
-            By::Splice => bits & spliced,
+            By::Splice | By::Tee => bits & spliced,
             By::File => 0,
             _ => bits,
         };
@@ -162,7 +162,7 @@ fn transfer(calls: Vec<By>, spliced: u8) -> impl Strategy<Value = (u32, u8, Buff
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let receives = vec![By::Call, By::Vector(0), By::Batch(0), By::Uring, By::Splice];
+    let receives = vec![By::Call, By::Vector(0), By::Batch(0), By::Uring, By::Splice, By::Tee];
     let sends = [receives.clone(), vec![By::File]].concat();
     prop_oneof![
         3 => transfer(sends, SendFlags::MORE.bits()).prop_map(|(len, bits, buffer, by)| Op::Send {

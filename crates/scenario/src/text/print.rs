@@ -129,7 +129,7 @@ impl Display for By {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let pieces = match *self {
             By::Vector(n) | By::Batch(n) => Some(n),
-            By::Call | By::Uring | By::Splice | By::File => None,
+            By::Call | By::Uring | By::Splice | By::Tee | By::File => None,
         };
         let is_this = |mover: &Mover| match mover {
             Mover::Whole(by) => by == self,

@@ -115,6 +115,7 @@ c: send 100 more zerocopy by vector 3 from torn 5
 start with: recv 100 by batch 2
 with d: send 5 by uring after 20 -> 5
 with d: send 5 by splice
+d: recv 5 by tee
 start d: send 5 by file -> 5
 c: err-queue -> 1
 c: wait in|rdhup 50 by epoll-edge -> in|rdnorm
@@ -133,7 +134,7 @@ end
 fn the_wider_vocabulary_is_printed_as_it_is_written() {
     let scenario = parse(WIDE).expect("well-formed");
     assert_eq!(print(&scenario), WIDE);
-    assert_eq!(scenario.steps[10].op.to_string(), "signal lane 2", "an op alone knows no names");
+    assert_eq!(scenario.steps[11].op.to_string(), "signal lane 2", "an op alone knows no names");
 }
 
 #[test_log::test]

@@ -135,6 +135,7 @@ pub(super) const MOVERS: &Words<Mover> = &[
     ("batch", Mover::Pieces(By::Batch)),
     ("uring", Mover::Whole(By::Uring)),
     ("splice", Mover::Whole(By::Splice)),
+    ("tee", Mover::Whole(By::Tee)),
     ("file", Mover::Whole(By::File)),
 ];
 
