@@ -1,5 +1,5 @@
 //! Real guests. `./sparring test` runs these; by hand:
-//! `SPARRING_TEST_KERNEL=/path/bzImage cargo test -p vm --test machine -- --ignored --skip pace`. The agent is
+//! `SPARRING_TEST_KERNEL=/path/bzImage cargo test -p vm --test machine -- --ignored`. The agent is
 //! `SPARRING_AGENT`, or built.
 
 use std::io::{Read as _, Write as _};
@@ -268,55 +268,5 @@ fn wait_until<T>(ready: impl Fn() -> Option<T>) -> T {
         }
         assert!(std::time::Instant::now() < end, "waited in vain");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Prints figures: `cargo test --release -p vm --test machine -- --ignored --nocapture pace`.
-#[test]
-#[ignore = "measures, does not test"]
-fn pace() {
-    const DEEP: u64 = 16;
-    const RUNS: u64 = 4_000;
-    let (spec, _dir) = spec();
-    let mut boots: Vec<Duration> = (0..5)
-        .map(|_| {
-            let machine = Machine::boot(&spec).unwrap();
-            let took = machine.hello().took;
-            machine.power_off(LONG);
-            took
-        })
-        .collect();
-    boots.sort();
-    println!("boot to hello, 5 times: {boots:.2?}");
-    let mut machine = Machine::boot(&spec).unwrap();
-    machine.send(&ToGuest::Setup(plan())).unwrap();
-    assert_eq!(message(&mut machine), FromGuest::Ready);
-    for (name, deep, is_run) in [
-        ("empty scenarios", DEEP, true),
-        ("bare messages", DEEP, false),
-        ("bare messages", 1, false),
-    ] {
-        if !is_run {
-            // without a plan every run is answered at once: the price of the channels alone
-            drop(machine);
-            machine = Machine::boot(&spec).unwrap();
-        }
-        let start = std::time::Instant::now();
-        let mut sent = 0;
-        for done in 0..RUNS {
-            while sent < RUNS && sent < done + deep {
-                let run = ToGuest::Run { number: sent, run: 0, scenario: Scenario::default() };
-                machine.send(&run).unwrap();
-                sent += 1;
-            }
-            match message(&mut machine) {
-                FromGuest::Done { number, .. } | FromGuest::Failed { number, .. } => {
-                    assert_eq!(number, done);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        let rate = RUNS as f64 / start.elapsed().as_secs_f64();
-        println!("{name}, {deep} under way: {rate:.0}/s");
     }
 }
