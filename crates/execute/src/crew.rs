@@ -136,10 +136,9 @@ impl Crew {
 
     /// Whether the lane sleeps inside a call.
     pub(crate) fn is_asleep(&self, stage: &Stage, lane: u8) -> bool {
-        let state = &stage.lanes[usize::from(lane)];
-        // in this order: a thread that sleeps after its call waits for orders
-        let asleep = self.workers[usize::from(lane)].sleeps();
-        asleep && state.calling.load(Ordering::SeqCst)
+        let calling = || stage.lanes[usize::from(lane)].calling.load(Ordering::SeqCst);
+        // once more behind it: a thread that sleeps after its call waits for orders
+        calling() && self.workers[usize::from(lane)].sleeps() && calling()
     }
 
     /// Interrupts what the lane is in, for good.
@@ -149,14 +148,16 @@ impl Crew {
     }
 
     /// The scenario is over. A thread that used io_uring ends with it: the kernel never forgets that it did
-    /// (`current->io_uring`), and may do otherwise with its later calls.
+    /// (`current->io_uring`), and may do otherwise with its later calls. The others are kept, because a new one costs
+    /// more than most scenarios do: its buffers have to be filled.
     pub(crate) fn dismiss(&mut self, stage: &Stage) {
-        if stage.uses_uring() {
-            self.workers.clear();
-        }
-        for worker in self.workers.iter().take(stage.lanes.len()) {
+        let uring = stage.uring_lanes();
+        let mut lane = 0..stage.lanes.len();
+        self.workers.retain(|worker| {
+            let Some(lane) = lane.next() else { return true };
             worker.tell(Order::Tidy);
-        }
+            !uring.contains(&lane)
+        });
     }
 }
 

@@ -122,7 +122,7 @@ impl Executor {
         let stage =
             Arc::new(Stage::new(scenario, (self.key, run), start, connected, self.returned()));
         // io_uring leaves its mark on the thread: see Crew::dismiss
-        let mut records = if scenario.is_sequential() && !stage.uses_uring() {
+        let mut records = if scenario.is_sequential() && stage.uring_lanes().is_empty() {
             self.one_after_the_other(&stage)?
         } else {
             Schedule {

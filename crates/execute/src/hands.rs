@@ -113,6 +113,9 @@ impl Hands {
         let state = lane.map(|lane| &stage.lanes[usize::from(lane)]);
         if let Some(state) = state {
             state.signals.store(0, Ordering::SeqCst);
+            if let At::Step(step) = at {
+                state.step.store(step, Ordering::SeqCst);
+            }
             state.calling.store(true, Ordering::SeqCst);
         }
         let may_sleep = may_sleep(stage, call);

@@ -128,7 +128,7 @@ impl Schedule<'_> {
         let mut is_due = false;
         for (pair, endpoint) in waiting {
             is_due |= self.has_arrived(pair, endpoint);
-            let telling = self.telling(busy);
+            let telling = self.telling(busy, (pair, endpoint));
             for op in [Op::Poll, Op::Inq] {
                 let call = Call { alone: false, ..Call::finale(pair, endpoint, op) };
                 let (record, _) = self
@@ -160,12 +160,24 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    /// What `poll(2)` may say that one of these lanes waits for. Room to send is nothing to a lane that never sends.
-    fn telling(&self, busy: &Busy) -> Ready {
-        let mut steps = self.stage.scenario.steps.iter().filter(|step| busy.contains(&step.lane));
-        let wants_room = |op| matches!(op, Op::Send { .. } | Op::Wait { .. });
-        let output = Ready::OUT | Ready::WRNORM;
-        if steps.any(|step| wants_room(step.op)) { Ready::all() } else { Ready::all() - output }
+    /// What `poll(2)` may say that one of these lanes, those on that endpoint, waits for in its call. Room to send,
+    /// which there mostly is, is nothing to a receive.
+    fn telling(&self, busy: &Busy, endpoint: (u8, Endpoint)) -> Ready {
+        let Stage { scenario, lanes, .. } = &**self.stage;
+        let end = Ready::ERR | Ready::HUP;
+        let of = |lane: &u8| {
+            let lane = usize::from(*lane);
+            let actor = &scenario.lanes[lane];
+            if (actor.pair, actor.endpoint) != endpoint {
+                return Ready::empty();
+            }
+            match scenario.steps[lanes[lane].step.load(Ordering::SeqCst) as usize].op {
+                Op::Send { .. } => Ready::OUT | Ready::WRNORM | end,
+                Op::Wait { events, .. } => events | end,
+                _ => Ready::all() - (Ready::OUT | Ready::WRNORM),
+            }
+        };
+        busy.iter().map(of).fold(Ready::empty(), |all, one| all | one)
     }
 
     /// Whether bytes were accepted for the endpoint that no receive has returned.

@@ -1,5 +1,6 @@
 //! What the lanes of a scenario share while it runs: the sockets, who holds them, and how far each stream is.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -166,6 +167,8 @@ pub(crate) struct LaneState {
     pub(crate) thread: AtomicI32,
     /// It is inside a call.
     pub(crate) calling: AtomicBool,
+    /// The step that this is, or the last one was.
+    pub(crate) step: AtomicU32,
     /// What it is in was interrupted for good.
     pub(crate) over: AtomicBool,
     /// Before that it was seen asleep.
@@ -217,13 +220,14 @@ impl Stage {
         }
     }
 
-    /// Whether a lane uses io_uring.
-    pub(crate) fn uses_uring(&self) -> bool {
+    /// The lanes that use io_uring.
+    pub(crate) fn uring_lanes(&self) -> BTreeSet<usize> {
         let uses = |op| match op {
             Op::Send { by, .. } | Op::Recv { by, .. } => by == By::Uring,
             _ => false,
         };
-        self.scenario.steps.iter().any(|step| uses(step.op))
+        let steps = self.scenario.steps.iter().filter(|step| uses(step.op));
+        steps.map(|step| step.lane.into()).collect()
     }
 
     /// Nanoseconds since the scenario began.
