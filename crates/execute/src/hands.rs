@@ -280,7 +280,8 @@ impl Hands {
         let Call { pair, endpoint, .. } = call;
         let Some(lane) = call.lane else { unreachable!("the finale sends nothing") };
         let (stream, offset) = {
-            let side = stage.side(pair, endpoint);
+            let mut side = stage.side(pair, endpoint);
+            side.offer(lane, len);
             (stage.stream(side.connection, lane), side.sent(lane))
         };
         let span = self.outbox.load(stage.key, (stream, offset), buffer, len);
@@ -403,7 +404,11 @@ fn expected(stage: &Stage, pair: u8, endpoint: Endpoint, flags: RecvFlags) -> Ve
     if flags.contains(RecvFlags::OOB) {
         return stage.side(pair, endpoint.peer()).urgent_at.into_iter().collect();
     }
-    stage.side(pair, endpoint).expected.clone()
+    let mut expected = stage.side(pair, endpoint).expected.clone();
+    // less than a word may agree by chance
+    let peer = stage.side(pair, endpoint.peer());
+    expected.retain(|&(stream, offset)| peer.has_offered(stream, offset));
+    expected
 }
 
 /// The stream of the last bytes, and where they end in it.

@@ -34,6 +34,8 @@ pub(crate) struct Side {
     pub(crate) disconnected: bool,
     /// Bytes that each lane's sends returned as accepted: where its stream goes on.
     sent: Vec<u64>,
+    /// Where it goes on when all is accepted that each lane's sends have asked for, the one under way as well.
+    offered: Vec<u64>,
     /// The same for all of them.
     pub(crate) accepted: u64,
     /// How many of its sends had `MSG_OOB`: each may make the peer skip one byte.
@@ -75,6 +77,7 @@ impl Side {
             lingers: on(|option| matches!(option, SockOption::Linger(_))),
             disconnected: false,
             sent: vec![0; scenario.lanes.len()],
+            offered: vec![0; scenario.lanes.len()],
             accepted: 0,
             urgent: 0,
             urgent_at: None,
@@ -102,6 +105,16 @@ impl Side {
     /// Where the stream of one of its lanes goes on.
     pub(crate) fn sent(&self, lane: u8) -> u64 {
         self.sent[usize::from(lane)]
+    }
+
+    /// A send of one of its lanes begins.
+    pub(crate) fn offer(&mut self, lane: u8, len: u32) {
+        self.offered[usize::from(lane)] = self.sent(lane) + u64::from(len);
+    }
+
+    /// Whether the byte of its stream can have been sent.
+    pub(crate) fn has_offered(&self, stream: Stream, offset: u64) -> bool {
+        stream.pair != self.connection || offset < self.offered[usize::from(stream.lane)]
     }
 
     /// A send of one of its lanes returned.

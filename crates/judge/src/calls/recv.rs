@@ -307,17 +307,18 @@ fn left(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
 }
 
-/// `recvmmsg(2)` puts an error that ends a batch aside for the next call (`do_recvmmsg`), be it that of a signal: what
-/// later calls return is not known then.
+/// `recvmmsg(2)` puts an error that ends a batch aside for the next call (`do_recvmmsg`), be it that of a signal, and
+/// io_uring forgets one that ends a `MSG_WAITALL` (`io_recv`): what later calls return is not known then.
 pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let Outcome::Received { count, .. } = call.record.outcome else {
         return;
     };
     let waits = !model.nonblocking(call.record);
     let odd = ask.flags.contains(RecvFlags::OOB) || call.signals != Signals::None;
-    let ended = waits && count > 0 && count < ask.len;
+    let short = count > 0 && count < ask.len;
+    let forgets = ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) && short;
     let side = model.side_mut(call.record.endpoint);
-    side.murky |= matches!(ask.by, By::Batch(2..)) && (odd || ended);
+    side.murky |= forgets || matches!(ask.by, By::Batch(2..)) && (odd || waits && short);
 }
 
 /// What makes `EAGAIN` right whatever was deliverable, or leaves no rule to judge it by.

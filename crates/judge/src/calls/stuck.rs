@@ -146,7 +146,9 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             let target = if all { len } else { side.lowat.min(len) }.max(1);
             // a full batch needs all of its messages, and io_uring(7) waits in its own way
             let plain = ask.is_one_call() && side.peek_off == PeekOff::Off;
-            let enough = counted >= target || target == 1 && reported.contains(Ready::IN);
+            // tcp_data_ready() wakes nobody below it, however little the receive asks for
+            let enough =
+                counted >= target.max(side.lowat) || target == 1 && reported.contains(Ready::IN);
             if !plain || flags.contains(RecvFlags::OOB) {
                 return;
             } else if reported.intersects(Ready::RDHUP | Ready::ERR) && side.zerocopy_sends == 0 {

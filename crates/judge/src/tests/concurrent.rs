@@ -1,6 +1,6 @@
 use scenario::history::{Connection, Errno, Outcome, Pairing, Traffic};
 use scenario::payload::{Run, Stream};
-use scenario::{Attempt, Buffer, By, Invariant, Op, Ready, RecvFlags, Verdict};
+use scenario::{Attempt, Buffer, By, Invariant, Op, Ready, RecvFlags, SockOption, Verdict};
 
 use super::story::{Client, Server, Story, bytes, source};
 
@@ -138,6 +138,24 @@ fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
     sleeps(readable, 390).passes();
     let slept_on = [(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")];
     sleeps(readable, 10).breaks(&slept_on);
+    // nobody wakes it for less than SO_RCVLOWAT (tcp_data_ready), however little it asks for
+    let below = |lowat| {
+        Story::blocking()
+            .value(Server, Op::Set(SockOption::RcvLowat(lowat)), 0)
+            .call(
+                Server,
+                Op::Recv { len: 5, flags: NONE, buffer: Buffer::Mapped, by: By::Call },
+                Outcome::Stuck,
+            )
+            .lasting_ms(400)
+            .send(Client, 10)
+            .while_us(500, 600)
+            .value(Server, Op::Inq, 10)
+            .second()
+            .while_us(10_000, 10_001)
+    };
+    below(11).passes();
+    below(10).breaks(&slept_on);
     // what an interrupted call finds, it returns
     let returned = |interrupted| {
         let mut story = sleeps(readable, 10);

@@ -1,8 +1,8 @@
 use scenario::history::{Errno, Outcome};
 use scenario::verdict::Doubt;
-use scenario::{Endpoint, How, Invariant, Op, Ready, SendFlags, Verdict};
+use scenario::{Buffer, By, Endpoint, How, Invariant, Op, Ready, RecvFlags, SendFlags, Verdict};
 
-use super::story::{Client, Server, Story};
+use super::story::{Client, Server, Story, bytes};
 
 #[test_log::test]
 fn eof_needs_a_fin_and_everything_delivered() {
@@ -129,6 +129,23 @@ fn an_abort_is_reported_exactly_once() {
         .finale()
         .recv_fails(Server, Errno::EAGAIN)
         .breaks(&[(Invariant::Reset, "never-arrives")]);
+}
+
+/// `io_recv` tries again after less than was asked for, and returns what it has when that fails.
+#[test_log::test]
+fn io_uring_forgets_the_error_that_ends_a_waitall() {
+    let reset_after = |flags, by| {
+        let recv = Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by };
+        let data = vec![bytes(Client, 0..10)];
+        Story::blocking()
+            .send(Client, 10)
+            .abort(Client)
+            .call(Server, recv, Outcome::Received { count: 10, data, left: None })
+            .eof(Server)
+    };
+    reset_after(RecvFlags::WAITALL, By::Uring).passes();
+    reset_after(RecvFlags::empty(), By::Uring)
+        .breaks(&[(Invariant::Reset, "eof-instead-of-reset")]);
 }
 
 #[test_log::test]
