@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use anstream::println;
 use clap::ValueEnum;
 use scenario::Violation;
 use scenario::bench::{BusyPoll, LONGEST, Load, Mode, Side};

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anstream::println;
 use generate::Scope;
 use kmod::Fault;
 use scenario::payload::Key;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anstream::println;
 use comfy_table::{Table, presets};
 use generate::Scope;
 use report::Summary;

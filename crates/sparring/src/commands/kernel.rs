@@ -1,5 +1,6 @@
 //! `sparring kernel`: build, list and find kernels.
 
+use anstream::println;
 use clap::Subcommand;
 use comfy_table::{Table, presets};
 use vm::kernel::{self, Cache, Kernel, Request};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstream::{print, println};
 use report::{FindingKey, Plain, Reliability};
 use scenario::payload::Key;
 use scenario::verdict::Doubt;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anstream::print;
 use report::FindingKey;
 use scenario::payload::Key;
 use scenario::{Invariant, Scenario, Verdict, Violation, text};

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use anstream::println;
+
 use crate::commands::kernel::build;
 use crate::exit::{Failure, Outcome};
 use crate::target::kernel_failure;
