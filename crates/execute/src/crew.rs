@@ -141,6 +141,12 @@ impl Crew {
         calling() && self.workers[usize::from(lane)].sleeps() && calling()
     }
 
+    /// Interrupts the call that the lane was seen asleep in.
+    pub(crate) fn rouse(&self, stage: &Stage, lane: u8) {
+        stage.lanes[usize::from(lane)].slept_on.store(true, Ordering::SeqCst);
+        sys::interrupt_thread(self.workers[usize::from(lane)].number);
+    }
+
     /// Interrupts what the lane is in, for good.
     pub(crate) fn interrupt(&self, stage: &Stage, lane: u8) {
         stage.lanes[usize::from(lane)].over.store(true, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use scenario::history::{Outcome, Record};
-use scenario::{Endpoint, Op, Ready, Scenario, When};
+use scenario::{By, Endpoint, Op, Ready, RecvFlags, Scenario, When};
 
 use crate::Error;
 use crate::backstage::Backstage;
@@ -18,6 +18,8 @@ use crate::stage::Stage;
 const GLANCE: Duration = Duration::from_micros(200);
 /// A call that neither returns nor sleeps for so long is left alone: it burns its processor.
 const RESTLESS: Duration = Duration::from_millis(300);
+/// Between two looks at calls that are waited for: a call that nobody wakes shall not cost its whole bound.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Between two signals to a call that is to end: one that comes just before it sleeps wakes nobody.
 const INSIST: Duration = Duration::from_millis(5);
 
@@ -76,10 +78,60 @@ impl Schedule<'_> {
         busy: &mut Busy,
         records: &mut Vec<Record>,
     ) -> Result<(), Error> {
+        let mut look = Instant::now() + self.settle;
         while !busy.is_disjoint(lanes) {
-            self.hear(Duration::from_secs(1), busy, records)?;
+            self.hear(look.saturating_duration_since(Instant::now()), busy, records)?;
+            if Instant::now() >= look {
+                self.rouse(busy, records)?;
+                look = Instant::now() + LOOK_EVERY;
+            }
         }
         Ok(())
+    }
+
+    /// A receive that sleeps although `poll(2)` says that it would return was not woken. That is written down, and when
+    /// it sleeps on all the same, it is interrupted: it would sleep until its bound. One that had reason to sleep on is
+    /// not harmed, because what is interrupted without a result is called again.
+    fn rouse(&mut self, busy: &mut Busy, records: &mut Vec<Record>) -> Result<(), Error> {
+        let mut due = Busy::new();
+        for &lane in &*busy {
+            let actor = &self.stage.scenario.lanes[usize::from(lane)];
+            if self.waits_for_any_byte(lane) && self.crew.is_asleep(self.stage, lane) {
+                let call = Call::finale(actor.pair, actor.endpoint, Op::Poll);
+                let record = self.look(Call { alone: false, ..call });
+                if matches!(record.outcome, Outcome::Ready(ready) if ready.contains(Ready::IN)) {
+                    records.push(record);
+                    due.insert(lane);
+                }
+            }
+        }
+        let end = Instant::now() + self.settle;
+        while !busy.is_disjoint(&due) && Instant::now() < end {
+            self.hear(end.saturating_duration_since(Instant::now()), busy, records)?;
+        }
+        for &lane in due.intersection(busy) {
+            if self.crew.is_asleep(self.stage, lane) {
+                self.crew.rouse(self.stage, lane);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the lane is in a receive that returns as soon as `poll(2)` reports `POLLIN`.
+    fn waits_for_any_byte(&self, lane: u8) -> bool {
+        let step = self.stage.lanes[usize::from(lane)].step.load(Ordering::SeqCst);
+        match self.stage.scenario.steps[step as usize].op {
+            Op::Recv { flags, by: By::Call | By::Vector(_), .. } => {
+                !flags.intersects(RecvFlags::WAITALL | RecvFlags::OOB)
+            }
+            _ => false,
+        }
+    }
+
+    /// A look at a socket that a lane is in.
+    fn look(&mut self, call: Call) -> Record {
+        let mut nothing = |_| unreachable!("a look needs nothing");
+        self.hands.issue(self.stage, call, &mut nothing).0
     }
 
     /// Until every busy lane sleeps, or has been running for too long.
@@ -130,10 +182,7 @@ impl Schedule<'_> {
             is_due |= self.has_arrived(pair, endpoint);
             let telling = self.telling(busy, (pair, endpoint));
             for op in [Op::Poll, Op::Inq] {
-                let call = Call { alone: false, ..Call::finale(pair, endpoint, op) };
-                let (record, _) = self
-                    .hands
-                    .issue(self.stage, call, &mut |_| unreachable!("neither needs anything"));
+                let record = self.look(Call { alone: false, ..Call::finale(pair, endpoint, op) });
                 is_due |= match record.outcome {
                     Outcome::Ready(ready) => ready.intersects(telling),
                     Outcome::Value(bytes) => bytes > 0,

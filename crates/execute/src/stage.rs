@@ -184,7 +184,7 @@ pub(crate) struct LaneState {
     pub(crate) step: AtomicU32,
     /// What it is in was interrupted for good.
     pub(crate) over: AtomicBool,
-    /// Before that it was seen asleep.
+    /// It was seen asleep in its call before it was interrupted.
     pub(crate) slept_on: AtomicBool,
     /// Signals that other lanes sent since its call began.
     pub(crate) signals: AtomicU32,
