@@ -1,5 +1,6 @@
 //! The fixed ending that turns liveness into something that can be judged: see [`scenario::History`].
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use scenario::history::{Bounds, Errno, Outcome, Record};
@@ -65,6 +66,9 @@ impl Finale<'_> {
             self.drain(end, Until::End);
             self.perform(end, Op::SoError);
         }
+        for end in self.open() {
+            self.complete(end);
+        }
         for (pair, endpoint) in self.ends() {
             while self.stage.side(pair, endpoint).is_open() {
                 if let Err(errno) = self.stage.close(pair, endpoint, true) {
@@ -99,6 +103,24 @@ impl Finale<'_> {
         let (record, _) =
             self.hands.issue(self.stage, call, &mut |_| unreachable!("needs nothing"));
         record
+    }
+
+    /// Reads the error queue until no `MSG_ZEROCOPY` send is left to be completed. Everything is acknowledged by now, so
+    /// that what takes a while is only the way from there.
+    fn complete(&mut self, (pair, endpoint): End) {
+        let end = Instant::now() + Duration::from_millis(self.bounds.settle_ms.into());
+        let owes = |finale: &Self| finale.stage.side(pair, endpoint).uncompleted > 0;
+        while owes(self) {
+            let record = self.issue((pair, endpoint), Op::ErrQueue);
+            let is_last = Instant::now() > end || !matches!(record.outcome, Outcome::Value(_));
+            if is_last || !owes(self) {
+                return self.records.push(record);
+            }
+            if record.outcome != Outcome::Value(0) {
+                self.records.push(record);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Receives without blocking until everything came, the end of the stream, an error, or a bound.

@@ -237,7 +237,12 @@ impl Hands {
                 let wait = || tools.wait(socket, events, timeout_ms, by);
                 ready(within_bound(&self.watchdog, state, may_sleep, wait))
             }
-            Op::ErrQueue => sys::errqueue(socket).into(),
+            Op::ErrQueue => {
+                let completed = sys::errqueue(socket);
+                let mut side = stage.side(pair, endpoint);
+                side.uncompleted = side.uncompleted.saturating_sub(completed.unwrap_or(0));
+                completed.into()
+            }
             Op::Inq => sys::inq(socket).into(),
             Op::Outq => sys::outq(socket).into(),
             Op::AtMark => sys::at_mark(socket).into(),
@@ -294,6 +299,7 @@ impl Hands {
             // otherwise the pair has been connected anew, and what was sent is of no account
             if side.connection == stream.pair {
                 side.accept(lane, stream, count, flags.contains(SendFlags::OOB));
+                side.uncompleted += u32::from(count > 0 && flags.contains(SendFlags::ZEROCOPY));
             }
         }
         let copy_differs = self.tools.copy_differs(by, self.outbox.holds(span));

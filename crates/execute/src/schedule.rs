@@ -89,17 +89,23 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    /// A receive that sleeps although `poll(2)` says that it would return was not woken. That is written down, and when
+    /// A receive that sleeps although its socket says that it would return was not woken. That is written down, and when
     /// it sleeps on all the same, it is interrupted: it would sleep until its bound. One that had reason to sleep on is
     /// not harmed, because what is interrupted without a result is called again.
     fn rouse(&mut self, busy: &mut Busy, records: &mut Vec<Record>) -> Result<(), Error> {
         let mut due = Busy::new();
         for &lane in &*busy {
             let actor = &self.stage.scenario.lanes[usize::from(lane)];
-            if self.waits_for_any_byte(lane) && self.crew.is_asleep(self.stage, lane) {
-                let call = Call::finale(actor.pair, actor.endpoint, Op::Poll);
+            let Some((question, wanted)) = self.waits_for(lane) else { continue };
+            if self.crew.is_asleep(self.stage, lane) {
+                let call = Call::finale(actor.pair, actor.endpoint, question);
                 let record = self.look(Call { alone: false, ..call });
-                if matches!(record.outcome, Outcome::Ready(ready) if ready.contains(Ready::IN)) {
+                let is_due = match record.outcome {
+                    Outcome::Ready(ready) => ready.contains(Ready::IN),
+                    Outcome::Value(bytes) => bytes >= wanted,
+                    _ => false,
+                };
+                if is_due {
                     records.push(record);
                     due.insert(lane);
                 }
@@ -117,14 +123,18 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    /// Whether the lane is in a receive that returns as soon as `poll(2)` reports `POLLIN`.
-    fn waits_for_any_byte(&self, lane: u8) -> bool {
+    /// What tells that the receive that the lane is in would return: `POLLIN`, or with `MSG_WAITALL` so many bytes.
+    fn waits_for(&self, lane: u8) -> Option<(Op, u32)> {
         let step = self.stage.lanes[usize::from(lane)].step.load(Ordering::SeqCst);
         match self.stage.scenario.steps[step as usize].op {
-            Op::Recv { flags, by: By::Call | By::Vector(_), .. } => {
-                !flags.intersects(RecvFlags::WAITALL | RecvFlags::OOB)
+            Op::Recv { len, flags, by: By::Call | By::Vector(_), .. } => {
+                match (flags.contains(RecvFlags::OOB), flags.contains(RecvFlags::WAITALL)) {
+                    (true, _) => None,
+                    (false, false) => Some((Op::Poll, 0)),
+                    (false, true) => Some((Op::Inq, len)),
+                }
             }
-            _ => false,
+            _ => None,
         }
     }
 

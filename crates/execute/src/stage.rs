@@ -40,6 +40,8 @@ pub(crate) struct Side {
     pub(crate) accepted: u64,
     /// How many of its sends had `MSG_OOB`: each may make the peer skip one byte.
     pub(crate) urgent: u64,
+    /// How many of its sends had `MSG_ZEROCOPY` and were not seen completed.
+    pub(crate) uncompleted: u32,
     /// The last byte sent with `MSG_OOB`.
     pub(crate) urgent_at: Option<(Stream, u64)>,
     /// Whether it has queued a FIN by `shutdown(2)`.
@@ -80,6 +82,7 @@ impl Side {
             offered: vec![0; scenario.lanes.len()],
             accepted: 0,
             urgent: 0,
+            uncompleted: 0,
             urgent_at: None,
             shut: false,
             consumed: 0,

@@ -93,6 +93,8 @@ pub(crate) struct Side {
     /// Sends that owe a completion on the error queue, at most; `POLLERR` shows one, too (`tcp_poll`).
     pub(crate) zerocopy_sends: u32,
     pub(crate) completions: u32,
+    /// Sends that owe one for certain.
+    pub(crate) completions_due: u32,
     pub(crate) keepalive: bool,
     /// The longest `SO_BUSY_POLL` that it ever had, in microseconds.
     pub(crate) busy_poll: u32,
@@ -132,6 +134,7 @@ impl Side {
             zerocopy: self.zerocopy,
             zerocopy_sends: self.zerocopy_sends,
             completions: self.completions,
+            completions_due: self.completions_due,
             keepalive: self.keepalive,
             busy_poll: self.busy_poll,
             rcvtimeo: self.rcvtimeo,

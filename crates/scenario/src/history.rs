@@ -254,7 +254,8 @@ impl Default for Bounds {
 /// 2. receive without blocking until as many bytes came as were accepted (less one for each `MSG_OOB` send,
 ///    whose last byte may leave the stream), EOF, an error, or a bound;
 /// 3. `shutdown(SHUT_WR)`;
-/// 4. receive without blocking until EOF, an error, or a bound; then `SO_ERROR`;
+/// 4. receive without blocking until EOF, an error, or a bound; then `SO_ERROR`, and where sends had `MSG_ZEROCOPY`, the
+///    error queue, until it has completed them all or a bound has run out;
 /// 5. `SO_LINGER` 0 and `close(2)`, unrecorded.
 ///
 /// Its calls are recorded like any other, with [`At::Finale`]. A receive of the finale that failed with

@@ -85,7 +85,7 @@ pub(super) fn make(composer: &mut Composer<'_>, draw: &mut Draw<'_>) -> bool {
             }
             match draw.below(5) {
                 0 if lowat => start_wait(composer, draw, sleeper, Ready::IN),
-                _ => start_many(composer, sleeper, bytes, lowat),
+                _ => start_many(composer, draw, sleeper, bytes, lowat),
             }
             interlude(composer, draw);
             wake(composer, draw, sleeper, waker);
@@ -136,10 +136,12 @@ fn start_recv(composer: &mut Composer<'_>, draw: &mut Draw<'_>, lane: u8, trifle
     composer.start(lane, op);
 }
 
-fn start_many(composer: &mut Composer<'_>, lane: u8, bytes: u32, lowat: bool) {
+/// What a peek leaves there, the next wake-up has to count again.
+fn start_many(composer: &mut Composer<'_>, draw: &mut Draw<'_>, lane: u8, bytes: u32, lowat: bool) {
+    let looks = if draw.chance(30) { RecvFlags::PEEK } else { RecvFlags::empty() };
     let (len, flags) =
         if lowat { (bytes + 100, RecvFlags::empty()) } else { (bytes, RecvFlags::WAITALL) };
-    composer.start(lane, recv(len, flags));
+    composer.start(lane, recv(len, flags | looks));
 }
 
 /// A started wait is expected to be woken; where it is not it ends by itself.
@@ -240,7 +242,7 @@ fn timed(composer: &mut Composer<'_>, draw: &mut Draw<'_>, sleeper: u8, waker: u
     if lowat {
         composer.then(sleeper, Op::Set(SockOption::RcvLowat(1000)));
     }
-    start_many(composer, sleeper, 1000, lowat);
+    start_many(composer, draw, sleeper, 1000, lowat);
     // the pauses are longer together than the timeout, and one is shorter
     for _ in 0..draw.within(3..=4) {
         composer.then(waker, Op::Pause(ms * 600));

@@ -318,6 +318,7 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let short = count > 0 && count < ask.len;
     let forgets = ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) && short;
     let side = model.side_mut(call.record.endpoint);
+    let forgets = forgets && (side.exposed || side.may_reset);
     side.murky |= forgets || matches!(ask.by, By::Batch(2..)) && (odd || waits && short);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Sources: `send(2)`, `tcp_sendmsg_locked`, `sk_stream_error`, `sk_stream_wait_connect`.
 
-use scenario::history::{Errno, Outcome};
+use scenario::history::{At, Errno, Outcome};
 use scenario::{Buffer, By, Invariant, Op, SendFlags};
 
 use crate::calls::{mapped, time};
@@ -108,15 +108,20 @@ pub(crate) fn take(
         side.sent_to_closed += u64::from(count);
     }
     if count > 0 && flags.contains(SendFlags::ZEROCOPY) {
-        let messages = match record.op {
-            Op::Send { by: By::Batch(n), .. } => u32::from(n),
-            _ => 1,
+        let by = match record.op {
+            Op::Send { by, .. } => Some(by),
+            _ => None,
         };
+        let messages = if let Some(By::Batch(n)) = by { u32::from(n) } else { 1 };
         side.zerocopy_sends += messages;
+        // without SO_ZEROCOPY the flag means nothing; io_uring and splice(2) have ways of their own
+        let is_owed = side.zerocopy && matches!(by, Some(By::Call | By::Vector(_)));
+        side.completions_due += u32::from(is_owed);
     }
 }
 
-/// `zerocopy`: the error queue completes no more sends than there were (`msg_zerocopy_realloc` numbers them).
+/// `zerocopy`: the error queue completes no more sends than there were (`msg_zerocopy_realloc` numbers them), and by the
+/// end of the finale all of them, as soon as their bytes are acknowledged.
 pub(crate) fn completions(model: &mut Model<'_>, call: Call<'_>) {
     let Outcome::Value(count) = call.record.outcome else {
         return;
@@ -129,6 +134,22 @@ pub(crate) fn completions(model: &mut Model<'_>, call: Call<'_>) {
             "{completions} completions came by now, and {sends} sends with MSG_ZEROCOPY were successful"
         );
         model.blame(call, Invariant::Zerocopy, "more-completions-than-sends", &because);
+        return;
+    }
+    let due = side.completions_due;
+    let is_last = !model.history.records[call.index + 1..].iter().any(|later| {
+        (later.connection, later.endpoint, later.op)
+            == (call.record.connection, call.record.endpoint, Op::ErrQueue)
+    });
+    let is_over = call.record.at == At::Finale && is_last;
+    let sent = model.outgoing(call.record.endpoint);
+    let is_acknowledged = sent.at == sent.accepted && !sent.lost_track && !sent.broken;
+    if is_over && is_acknowledged && completions < due && !model.side(call.record.endpoint).murky {
+        let because = format!(
+            "{completions} completions came by the end, {due} sends with MSG_ZEROCOPY were successful, and the peer \
+             has received all of their bytes"
+        );
+        model.blame(call, Invariant::Zerocopy, "send-never-completed", &because);
     }
 }
 

@@ -161,6 +161,17 @@ fn completions_are_of_sends() {
     };
     zerocopy(1).passes();
     zerocopy(2).breaks(&[(Invariant::Zerocopy, "more-completions-than-sends")]);
+    let ends = |option, completions| {
+        Story::new()
+            .set_up(Client, option)
+            .sent(Client, 100, SendFlags::ZEROCOPY, Outcome::Value(100))
+            .recv(Server, 100, 0..100)
+            .finale()
+            .value(Client, Op::ErrQueue, completions)
+    };
+    ends(SockOption::ZeroCopy(true), 1).passes();
+    ends(SockOption::ZeroCopy(true), 0).breaks(&[(Invariant::Zerocopy, "send-never-completed")]);
+    ends(SockOption::ZeroCopy(false), 0).passes();
 }
 
 #[test_log::test]

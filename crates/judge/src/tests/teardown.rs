@@ -144,6 +144,20 @@ fn io_uring_forgets_the_error_that_ends_a_waitall() {
             .eof(Server)
     };
     reset_after(RecvFlags::WAITALL, By::Uring).passes();
+    // without a reset there was no error
+    let recv = Op::Recv {
+        len: 100,
+        flags: RecvFlags::WAITALL | RecvFlags::DONTWAIT,
+        buffer: Buffer::Mapped,
+        by: By::Uring,
+    };
+    let data = vec![bytes(Client, 0..10)];
+    Story::new()
+        .send(Client, 10)
+        .call(Server, recv, Outcome::Received { count: 10, data, left: None })
+        .abort(Server)
+        .recv_fails(Client, Errno::ECONNRESET)
+        .passes();
     reset_after(RecvFlags::empty(), By::Uring)
         .breaks(&[(Invariant::Reset, "eof-instead-of-reset")]);
 }
