@@ -20,6 +20,7 @@ mod meant;
 mod model;
 mod ops;
 mod size;
+mod spare;
 mod swarm;
 #[cfg(test)]
 mod tests;
@@ -75,5 +76,6 @@ fn compose(swarm: Swarm, draw: &mut Draw<'_>) -> Scenario {
     let mut scenario = Scenario { topology, wire, family, pairs, attempt, setup, lanes, steps };
     trim::trim(&mut scenario);
     calm::calm(&mut scenario);
+    spare::spare(&mut scenario);
     scenario
 }

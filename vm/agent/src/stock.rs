@@ -21,6 +21,8 @@ const PAGE: u64 = 4_096;
 /// Connections in TIME_WAIT and the ports that they keep: a minute's worth of them is meant to be there
 /// (`TCP_TIMEWAIT_LEN`).
 const TIME_WAIT: [&str; 3] = ["tw_sock_", "tcp_bind_bucket", "tcp_bind2_bucket"];
+/// What debugging notes about other objects, and keeps in pools of its own (mm/kmemleak.c, lib/debugobjects.c).
+const NOTES: [&str; 2] = ["kmemleak_", "debug_objects_"];
 /// Pages of `/proc/meminfo` that are no target's: what user space and files have, and the stacks and page tables of
 /// its threads.
 const ELSEWHERE: [&str; 7] =
@@ -78,7 +80,7 @@ fn slabs(slabinfo: &str) -> BTreeMap<Holding, u64> {
         let mut words = line.split_ascii_whitespace();
         let name = words.next()?;
         let objects = words.next()?.parse().ok()?;
-        let counts = !TIME_WAIT.iter().any(|prefix| name.starts_with(prefix));
+        let counts = !TIME_WAIT.iter().chain(&NOTES).any(|prefix| name.starts_with(prefix));
         counts.then(|| (Holding::Slab(name.to_owned()), objects))
     };
     slabinfo.lines().filter_map(line).collect()
@@ -140,6 +142,7 @@ slabinfo - version: 2.1
 TCP                    7     13   2432   13    8 : tunables    0    0    0 : slabdata      1      1      0
 tw_sock_TCP          900    900    272   15    1 : tunables    0    0    0 : slabdata     60     60      0
 tcp_bind2_bucket      90    128    128   32    1 : tunables    0    0    0 : slabdata      4      4      0
+kmemleak_object      140    140    288   14    1 : tunables    0    0    0 : slabdata     10     10      0
 kmalloc-1k           183    184   1024    8    2 : tunables    0    0    0 : slabdata     23     23      0
 ";
     const MEMINFO: &str = "\
@@ -155,7 +158,7 @@ Percpu:              240 kB
                             count: 2\n";
 
     #[test_log::test]
-    fn slab_caches_are_counted_but_for_time_wait() {
+    fn slab_caches_are_counted_but_for_time_wait_and_notes() {
         let slab = |name: &str| Holding::Slab(name.to_owned());
         let expected = BTreeMap::from([(slab("TCP"), 7), (slab("kmalloc-1k"), 183)]);
         assert_eq!(slabs(SLABINFO), expected);
@@ -165,9 +168,9 @@ Percpu:              240 kB
     fn pages_are_what_is_in_no_other_account() {
         assert_eq!(field(MEMINFO, "Percpu"), Some(240));
         assert_eq!(field(MEMINFO, "Mem"), None);
-        assert_eq!(slab_pages(SLABINFO), 8 + 60 + 4 + 46);
+        assert_eq!(slab_pages(SLABINFO), 8 + 60 + 4 + 10 + 46);
         assert_eq!(waiting_pages(ZONEINFO), 5);
-        let expected = ((2_000 - 400 - 100 - 50 - 240) << 10) - (118 + 5) * PAGE;
+        let expected = ((2_000 - 400 - 100 - 50 - 240) << 10) - (128 + 5) * PAGE;
         assert_eq!(pages(MEMINFO, SLABINFO, ZONEINFO), expected);
     }
 
