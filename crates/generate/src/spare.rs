@@ -1,12 +1,12 @@
 //! Leaves out what is known of sockets that go back from a ring to TCP, or a campaign would find it over and over. The
 //! list and its reasons are in ARCHITECTURE.md ("The reference leaves to TCP what it cannot do better").
 
-use scenario::{By, Op, RecvFlags, Scenario, SendFlags, Wire};
+use scenario::{By, Op, RecvFlags, Scenario, SendFlags, SockOption, Wire};
 
 /// Spares a scenario that, and changes nothing else.
 ///
-/// - With urgent data the bytes of a ring go back into TCP (`tcp_sendmsg_locked`), and on a slow wire they are in flight
-///   then: the wire becomes a fast one.
+/// - With urgent data, and once `SO_RCVLOWAT` is set, the bytes of a ring go back into TCP (`tcp_sendmsg_locked`), and on
+///   a slow wire they are in flight then: the wire becomes a fast one.
 /// - After `TCP_ULP` or `TCP_REPAIR` the socket is one in a SOCKHASH, where a receive waits once (`tcp_bpf_recvmsg`).
 pub(crate) fn spare(scenario: &mut Scenario) {
     let Scenario { wire, lanes, steps, .. } = scenario;
@@ -16,6 +16,7 @@ pub(crate) fn spare(scenario: &mut Scenario) {
         let end = (lane.pair, lane.endpoint);
         match &mut step.op {
             Op::Send { flags, .. } if flags.contains(SendFlags::OOB) => *wire = Wire::default(),
+            Op::Set(SockOption::RcvLowat(2..)) => *wire = Wire::default(),
             Op::Tls | Op::Repair => left.push(end),
             Op::Recv { flags, by, .. } if left.contains(&end) => {
                 if matches!(by, By::Call | By::Vector(_) | By::Batch(_) | By::Uring) {
@@ -42,7 +43,7 @@ mod tests {
     }
 
     #[test_log::test]
-    fn a_slow_wire_carries_no_urgent_data() {
+    fn a_slow_wire_is_not_for_bytes_that_go_back() {
         let wire_of = |steps: &str| {
             let head = "ring 1\ntopology veth\nwire delay 500\nfamily v4\nlane c client\n\n";
             let mut scenario = parse(&format!("{head}{steps}\nend\n")).unwrap();
@@ -50,7 +51,8 @@ mod tests {
             scenario.wire.delay_us
         };
         assert_eq!(wire_of("c: send 1 oob dontwait\n"), 0);
-        assert_eq!(wire_of("c: send 1 dontwait\n"), 500);
+        assert_eq!(wire_of("c: set rcvlowat 10\n"), 0);
+        assert_eq!(wire_of("c: send 1 dontwait\nc: set rcvlowat 1\n"), 500);
     }
 
     #[test_log::test]
