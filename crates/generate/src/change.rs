@@ -7,13 +7,12 @@ use scenario::{
     When, Wire,
 };
 
-use crate::calm::calm;
 use crate::draw::{Draw, Part};
 use crate::model::Model;
 use crate::ops::{self, OPTIONS};
 use crate::swarm::Swarm;
 use crate::trim::trim;
-use crate::{Scope, size};
+use crate::{Scope, put_right, size};
 
 /// A change of one thing.
 type Change = fn(&mut Scenario, &mut Draw<'_>);
@@ -119,8 +118,7 @@ fn adopt(lanes: &mut Vec<Lane>, others: &[Lane]) -> Vec<u8> {
 
 fn finish(mut scenario: Scenario) -> Scenario {
     scenario.steps.iter_mut().for_each(|step| step.expect = None);
-    trim(&mut scenario);
-    calm(&mut scenario);
+    put_right(&mut scenario);
     scenario
 }
 

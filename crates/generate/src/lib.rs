@@ -74,8 +74,13 @@ fn compose(swarm: Swarm, draw: &mut Draw<'_>) -> Scenario {
     let steps = Composer::new(&swarm).compose(draw);
     let Swarm { topology, wire, family, attempt, pairs, lanes, setup, .. } = swarm;
     let mut scenario = Scenario { topology, wire, family, pairs, attempt, setup, lanes, steps };
-    trim::trim(&mut scenario);
-    calm::calm(&mut scenario);
-    spare::spare(&mut scenario);
+    put_right(&mut scenario);
     scenario
+}
+
+/// What every scenario goes through that is made here, from whatever.
+fn put_right(scenario: &mut Scenario) {
+    trim::trim(scenario);
+    calm::calm(scenario);
+    spare::spare(scenario);
 }

@@ -1,7 +1,7 @@
 //! Leaves out what is known of sockets that go back from a ring to TCP, or a campaign would find it over and over. The
 //! list and its reasons are in ARCHITECTURE.md ("The reference leaves to TCP what it cannot do better").
 
-use scenario::{By, Op, RecvFlags, Scenario, SendFlags, SockOption, Wire};
+use scenario::{Op, RecvFlags, Scenario, SendFlags, SockOption, Wire};
 
 /// Spares a scenario that, and changes nothing else.
 ///
@@ -18,10 +18,9 @@ pub(crate) fn spare(scenario: &mut Scenario) {
             Op::Send { flags, .. } if flags.contains(SendFlags::OOB) => *wire = Wire::default(),
             Op::Set(SockOption::RcvLowat(2..)) => *wire = Wire::default(),
             Op::Tls | Op::Repair => left.push(end),
-            Op::Recv { flags, by, .. } if left.contains(&end) => {
-                if matches!(by, By::Call | By::Vector(_) | By::Batch(_) | By::Uring) {
-                    *flags |= RecvFlags::DONTWAIT;
-                }
+            // splice(2) has no such flag, and its receive no such habit (tcp_splice_read)
+            Op::Recv { flags, by, .. } if left.contains(&end) && !by.is_piped() => {
+                *flags |= RecvFlags::DONTWAIT;
             }
             _ => {}
         }

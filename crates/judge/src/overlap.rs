@@ -83,8 +83,8 @@ pub(crate) fn consumes(record: &Record) -> bool {
 /// A pending signal may be taken a little later than it was sent.
 const LATE_NS: u64 = 1_000_000_000;
 
-/// The signals that may have come in the way of a call. The executor sends its own when the steps are over, after a look at
-/// the sockets that is part of the finale.
+/// The signals that may have come in the way of a call. The executor sends its own after a look at the sockets, which is
+/// recorded as the finale's: when the steps are over, or to a receive that nobody wakes.
 pub(crate) fn signals(history: &History, record: &Record) -> Signals {
     let over = |other: &Record| other.at == At::Finale && other.call_ns <= record.return_ns;
     if record.lane.is_some() && history.records.iter().any(over) {

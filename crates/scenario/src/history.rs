@@ -146,8 +146,9 @@ pub struct Record {
     pub touched: u32,
     /// Whether the call raised `SIGPIPE`.
     pub sigpipe: bool,
-    /// It slept until the executor interrupted it: at its time bound, or after the last step, when it was seen asleep.
-    /// What was there by then it may have returned all the same; that does not mean that it was woken.
+    /// It slept until the executor interrupted it: at its time bound, or when it was seen asleep after the last step, or
+    /// although its socket said that it would return. What was there by then it may have returned all the same; that
+    /// does not mean that it was woken.
     pub interrupted: bool,
     /// The first byte, counted from 0, at which what `tee(2)` shared is not what the call moved: it has another value in
     /// the second pipe, or is missing there. `None` where all is the same, and where there was no `tee(2)`.
@@ -258,7 +259,8 @@ impl Default for Bounds {
 ///    error queue, until it has completed them all or a bound has run out;
 /// 5. `SO_LINGER` 0 and `close(2)`, unrecorded.
 ///
-/// Its calls are recorded like any other, with [`At::Finale`]. A receive of the finale that failed with
+/// Its calls are recorded like any other, with [`At::Finale`]; so are the looks at a socket that a lane sleeps on, which
+/// may come before the last step. A receive of the finale that failed with
 /// `EAGAIN` is recorded only where it was the last one: the bound had run out by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {

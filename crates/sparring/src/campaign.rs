@@ -255,8 +255,8 @@ impl Shared<'_> {
         match event {
             Event::Ran(job, history) => {
                 let us = history.records.last().map_or(0, |record| record.return_ns / 1_000);
-                let (accepted, ring) = history.accepted_and_ring();
-                tracing::debug!(number = job.number, us, accepted, ring, "ran");
+                let bytes = || history.accepted_and_ring();
+                tracing::debug!(number = job.number, us, accepted_and_ring = ?bytes(), "ran");
                 let contract = &self.campaign.target.contract;
                 let judged = judge::judge_in_full(&job.scenario, &history, contract);
                 if let Verdict::Error(reason) = &judged.verdict {

@@ -12,7 +12,7 @@ use scenario::payload::Key;
 use vm::wire::Pairing;
 
 use crate::bout::{Bout, Round};
-use crate::commands::duration;
+use crate::commands::{duration, print_json};
 use crate::exit::{Failure, Outcome};
 use crate::figures::{self, BusyPolling, Contest, Report};
 use crate::guest::{self, Spec};
@@ -281,9 +281,7 @@ fn outcome(report: &Report) -> Outcome {
 
 fn print(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
-        let json = serde_json::to_string_pretty(report)
-            .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
-        println!("{json}");
+        print_json(report)?;
     } else {
         println!("{}", figures::table(report));
     }

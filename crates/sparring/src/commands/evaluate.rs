@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use vm::kernel::Flavour;
 
 use crate::campaign::Campaign;
-use crate::commands::duration;
 use crate::commands::fuzz::processors;
+use crate::commands::{duration, print_json};
 use crate::evaluation::{self, Cell, Conditions, Evaluation, Part, Report};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
@@ -194,9 +194,7 @@ fn hash(files: &[&Path]) -> Result<String, Failure> {
 
 fn print(report: &Report, args: &Args) -> Result<(), Failure> {
     if args.json {
-        let json = serde_json::to_string_pretty(report)
-            .map_err(|e| Failure::Harness(format!("cannot print the evaluation: {e}")))?;
-        println!("{json}");
+        print_json(report)?;
     } else {
         println!("{}", evaluation::tables(report));
     }

@@ -12,7 +12,7 @@ use report::Summary;
 use scenario::{Family, Topology};
 
 use crate::campaign::Campaign;
-use crate::commands::duration;
+use crate::commands::{duration, print_json};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
 use crate::target::TargetArgs;
@@ -79,9 +79,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     };
     let (summary, outcome) = campaign.run(&interrupted)?;
     if args.json {
-        let json = serde_json::to_string_pretty(&summary)
-            .map_err(|e| Failure::Harness(format!("cannot print the summary: {e}")))?;
-        println!("{json}");
+        print_json(&summary)?;
     } else {
         print(&summary, &args.out);
     }

@@ -13,7 +13,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use anstream::println;
 use scenario::{Scenario, text};
+use serde::Serialize;
 
 use crate::exit::Failure;
 
@@ -22,6 +24,14 @@ pub fn read_ring(file: &Path) -> Result<Scenario, Failure> {
     let bad = |why: String| Failure::BadInput(format!("{}: {why}", file.display()));
     let text = fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
     text::parse(&text).map_err(|e| bad(e.to_string()))
+}
+
+/// Prints what `--json` asks for.
+pub fn print_json(results: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(results)
+        .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
+    println!("{json}");
+    Ok(())
 }
 
 /// Reads `90`, `90s`, `10m` or `2h`.

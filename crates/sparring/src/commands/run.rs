@@ -11,7 +11,7 @@ use scenario::{History, Scenario, Verdict, Violation};
 use serde::Serialize;
 use vm::wire::Depth;
 
-use crate::commands::read_ring;
+use crate::commands::{print_json, read_ring};
 use crate::confirm::is_growth;
 use crate::exit::{Failure, Outcome};
 use crate::guest;
@@ -158,9 +158,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     replay.stop();
     plain.iter_mut().for_each(PlainTcp::stop);
     if args.json {
-        let json = serde_json::to_string_pretty(&results)
-            .map_err(|e| Failure::Harness(format!("cannot print the results: {e}")))?;
-        println!("{json}");
+        print_json(&results)?;
     }
     if interrupted.load(Ordering::Relaxed) {
         eprintln!("sparring: interrupted after {} of {} files", results.len(), args.files.len());
