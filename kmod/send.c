@@ -316,18 +316,14 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 		return false;
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec,
 		      sp_ring_kvec(ring, unread, vec), unread);
-	/*
-	 * They had arrived already: SIOCOUTQ should not count them for longer than
-	 * it must.
-	 */
-	inet_csk(reader->sk)->icsk_ack.pending |= ICSK_ACK_NOW;
 	/* They were accepted already: neither a full buffer nor Nagle may hold them. */
 	WRITE_ONCE(sk->sk_sndbuf, INT_MAX);
 	WRITE_ONCE(tp->notsent_lowat, UINT_MAX);
 	tp->nonagle = TCP_NAGLE_OFF | TCP_NAGLE_PUSH;
 	moved = fault(recall_drops) ? unread
 				    : tcp_sendmsg_locked(sk, &msg, unread);
-	tp->nonagle = nonagle;
+	/* nor may what the congestion window leaves for later wait for more bytes */
+	tp->nonagle = nonagle | (tcp_send_head(sk) ? TCP_NAGLE_PUSH : 0);
 	WRITE_ONCE(tp->notsent_lowat, notsent_lowat);
 	WRITE_ONCE(sk->sk_sndbuf, sndbuf);
 	if (moved <= 0)
@@ -338,6 +334,20 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 	if (!fault(recall_twice))
 		sp_ring_consume(ring, moved);
 	return moved == unread;
+}
+
+/*
+ * Acknowledges what a recall has brought to @sk: it had arrived already, and SIOCOUTQ
+ * would count it until TCP's delayed acknowledgement.
+ */
+static void acknowledge(struct sock *sk)
+{
+	lock_sock(sk);
+	/* in flight, perhaps: then at once when it comes */
+	inet_csk(sk)->icsk_ack.pending |= ICSK_ACK_NOW;
+	if (inet_csk_ack_scheduled(sk))
+		__tcp_send_ack(sk, tcp_sk(sk)->rcv_nxt, 0);
+	release_sock(sk);
 }
 
 /*
@@ -355,6 +365,7 @@ bool sp_recall(struct sp_end *reader)
 	sp_lock_both(sk, reader->sk);
 	empty = recall_locked(reader, sk);
 	sp_unlock_both(sk, reader->sk);
+	acknowledge(reader->sk);
 	sock_put(sk);
 	return empty;
 }
@@ -387,12 +398,15 @@ static int send_urgent(struct sp_end *end, struct msghdr *msg, size_t len)
 		recall_locked(to, sk);
 		release_sock(peer);
 		mutex_unlock(&to->reading);
-		sock_put(peer);
 	} else {
 		lock_sock(sk);
 	}
 	ret = tcp_sendmsg_locked(sk, msg, len);
 	release_sock(sk);
+	if (peer) {
+		acknowledge(peer);
+		sock_put(peer);
+	}
 	return ret;
 }
 
