@@ -130,9 +130,13 @@ pub(crate) fn close(model: &mut Model<'_>, call: Call<'_>, abort: bool) {
         Ending::Close
     };
     let peer = endpoint.peer();
-    // a socket that was destroyed or disconnected is over already
+    // it may have been reset, destroyed or disconnected, and then it sends nothing more
     if own.murky {
-        model.side_mut(endpoint).ending = Some(Ending::Close);
+        let stream = model.incoming(endpoint);
+        let unclear = abort || stream.unread() > 0 || stream.lost_track;
+        let side = model.side_mut(endpoint);
+        side.ending = Some(Ending::Close);
+        side.may_reset |= unclear;
         return;
     }
     // a socket that may have been reset sends nothing more; one that has sent its FIN lets the peer see EOF

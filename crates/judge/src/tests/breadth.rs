@@ -82,6 +82,23 @@ fn a_batch_sees_the_error_first() {
 }
 
 #[test_log::test]
+fn a_batch_that_ends_early_does_not_hide_a_reset() {
+    // an error that ended it is put aside for the next call, so that nobody knows what the socket is
+    let batch = || {
+        Story::blocking()
+            .send(Client, 60)
+            .call(Server, recv(By::Batch(2), NONE), of(Client, 0..60))
+            .lasting_ms(1)
+    };
+    batch().abort(Server).recv_fails(Client, Errno::ECONNRESET).passes();
+    batch().send(Client, 5).close(Server).recv_fails(Client, Errno::ECONNRESET).passes();
+    batch()
+        .close(Server)
+        .recv_fails(Client, Errno::ECONNRESET)
+        .breaks(&[(Invariant::Reset, "error-without-cause")]);
+}
+
+#[test_log::test]
 fn a_time_limit_expires_in_time() {
     let limited = |ms| {
         Story::blocking()

@@ -1,6 +1,6 @@
 use scenario::history::{Connection, Errno, Outcome, Pairing, Traffic};
 use scenario::payload::{Run, Stream};
-use scenario::{Attempt, Buffer, By, Invariant, Op, Ready, RecvFlags, SockOption, Verdict};
+use scenario::{Attempt, Buffer, By, Invariant, Op, Ready, RecvFlags, SockOption, Verdict, Waiter};
 
 use super::story::{Client, Server, Story, bytes, source};
 
@@ -77,6 +77,15 @@ fn a_receive_that_waits_is_told_of_a_reset() {
         .send(Client, 10)
         .while_us(500, 600)
         .breaks(&[(Invariant::EarlyEof, "no-fin")]);
+}
+
+#[test_log::test]
+fn a_wait_that_finds_its_socket_closed_has_kept_it_open() {
+    let op = Op::Wait { events: Ready::IN, timeout_ms: 5, by: Waiter::Select };
+    let waited = || Story::new().call(Server, op, Outcome::Closed).lasting_ms(1).close(Server);
+    let gone = |story: Story| story.send(Client, 10).value(Client, Op::Outq, 0);
+    gone(waited().second().while_us(500, 600)).passes();
+    gone(waited()).breaks(&[(Invariant::Outq, "acknowledged-by-a-closed-peer")]);
 }
 
 #[test_log::test]
