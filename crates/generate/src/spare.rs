@@ -5,8 +5,8 @@ use scenario::{Op, RecvFlags, Scenario, SendFlags, SockOption, Wire};
 
 /// Spares a scenario that, and changes nothing else.
 ///
-/// - With urgent data, and once `SO_RCVLOWAT` is set, the bytes of a ring go back into TCP (`tcp_sendmsg_locked`), and on
-///   a slow wire they are in flight then: the wire becomes a fast one.
+/// - With urgent data, and for `SO_RCVLOWAT`, `TCP_ULP` and `TCP_REPAIR`, the bytes of a ring go back into TCP
+///   (`tcp_sendmsg_locked`), and on a slow wire they are in flight then: the wire becomes a fast one.
 /// - After `TCP_ULP` or `TCP_REPAIR` the socket is one in a SOCKHASH, where a receive waits once (`tcp_bpf_recvmsg`).
 pub(crate) fn spare(scenario: &mut Scenario) {
     let Scenario { wire, lanes, steps, .. } = scenario;
@@ -17,7 +17,10 @@ pub(crate) fn spare(scenario: &mut Scenario) {
         match &mut step.op {
             Op::Send { flags, .. } if flags.contains(SendFlags::OOB) => *wire = Wire::default(),
             Op::Set(SockOption::RcvLowat(2..)) => *wire = Wire::default(),
-            Op::Tls | Op::Repair => left.push(end),
+            Op::Tls | Op::Repair => {
+                *wire = Wire::default();
+                left.push(end);
+            }
             // splice(2) has no such flag, and its receive no such habit (tcp_splice_read)
             Op::Recv { flags, by, .. } if left.contains(&end) && !by.is_piped() => {
                 *flags |= RecvFlags::DONTWAIT;
@@ -51,6 +54,8 @@ mod tests {
         };
         assert_eq!(wire_of("c: send 1 oob dontwait\n"), 0);
         assert_eq!(wire_of("c: set rcvlowat 10\n"), 0);
+        assert_eq!(wire_of("c: tls\n"), 0);
+        assert_eq!(wire_of("c: repair\n"), 0);
         assert_eq!(wire_of("c: send 1 dontwait\nc: set rcvlowat 1\n"), 500);
     }
 

@@ -4,13 +4,17 @@ mod race;
 mod sleep;
 mod stretch;
 
-use scenario::{Lane, Op, Step, When};
+use scenario::{Buffer, By, Endpoint, Lane, Op, RecvFlags, SendFlags, Step, When};
 
 use crate::calm;
 use crate::draw::Draw;
 use crate::model::Model;
 use crate::ops::{self, Turn};
 use crate::swarm::{Shape, Swarm};
+
+/// In so many percent of the scenarios each client makes the first call, as most do. An implementation that cannot rule
+/// out that a call from before pairing is still under way on a socket will not use the ring towards it until then.
+const CLIENTS_FIRST: u32 = 65;
 
 /// No figure begins behind so many steps.
 const MANY: usize = 130;
@@ -55,6 +59,9 @@ impl<'s> Composer<'s> {
     pub fn compose(mut self, draw: &mut Draw<'_>) -> Vec<Step> {
         let (mut at, mut end, mut extended) = (0, self.swarm.steps, false);
         let figures = figures(self.swarm.shape);
+        if draw.chance(CLIENTS_FIRST) {
+            self.greet(draw);
+        }
         while at < end && self.steps.len() < MANY {
             self.model.progress = at * 100 / end;
             let before = self.steps.len();
@@ -83,6 +90,24 @@ impl<'s> Composer<'s> {
             }
         }
         self.steps
+    }
+
+    /// Each pair's client sends a little, or looks whether there is something.
+    fn greet(&mut self, draw: &mut Draw<'_>) {
+        for pair in 0..self.swarm.pairs {
+            let is_client = |lane: &Lane| lane.pair == pair && lane.endpoint == Endpoint::Client;
+            let Some((lane, _)) = (0..).zip(self.lanes()).find(|(_, lane)| is_client(lane)) else {
+                continue;
+            };
+            let len = draw.within(1..=64);
+            let (buffer, by) = (Buffer::Mapped, By::Call);
+            let op = if draw.chance(50) {
+                Op::Send { len, flags: SendFlags::DONTWAIT, buffer, by }
+            } else {
+                Op::Recv { len, flags: RecvFlags::DONTWAIT, buffer, by }
+            };
+            self.then(lane, op);
+        }
     }
 
     /// One op of any lane that is awake.
