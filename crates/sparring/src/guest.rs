@@ -18,7 +18,7 @@ const SETUP: Duration = Duration::from_secs(60);
 pub struct Spec {
     /// The machine.
     pub machine: MachineSpec,
-    /// What the guest does before its first scenario.
+    /// What the guest does before its first scenario. Its bounds are the most that scenarios may be given.
     pub plan: Plan,
     /// Whether the kernel image was given by the user: one that does not boot is then bad input.
     pub kernel_given: bool,
@@ -38,17 +38,25 @@ pub struct Guest {
     pub early: Vec<String>,
 }
 
-/// Time limits for scenarios: generous, because only what is broken reaches them.
+/// The longest that scenarios are given, in milliseconds, and the least.
+pub const LONGEST: Bounds = Bounds { call_ms: 30_000, drain_ms: 30_000, settle_ms: 50 };
+const SHORTEST_MS: u32 = 3_000;
+
+/// Time limits for scenarios on a machine that took so many seconds to boot: generous, because only what is broken
+/// reaches them.
 ///
-/// Emulation is some ten times slower than the real machine, and a loaded host makes both slower still. The last
-/// bound is short: with nothing unacknowledged nothing in TCP can bring more, so waiting only allows for
-/// an implementation that hands bytes over a little late, and every scenario that loses bytes pays it.
+/// A boot is always the same work, so its time says how fast the machine is: under emulation, with an instrumented
+/// kernel, on a loaded host. The last bound is short: with nothing unacknowledged nothing in TCP can bring more, so
+/// waiting only allows for an implementation that hands bytes over a little late, and every scenario that loses bytes
+/// pays it.
 #[must_use]
-pub fn bounds(accel: vm::accel::Accel) -> Bounds {
-    match accel {
-        vm::accel::Accel::Kvm => Bounds { call_ms: 5_000, drain_ms: 5_000, settle_ms: 50 },
-        vm::accel::Accel::Tcg => Bounds { call_ms: 10_000, drain_ms: 10_000, settle_ms: 50 },
-    }
+pub fn bounds(boot_s: f64) -> Bounds {
+    /// Boots that an honest call never takes.
+    const BOOTS: f64 = 4.0;
+    let ms = (boot_s * BOOTS * 1e3).clamp(SHORTEST_MS.into(), LONGEST.call_ms.into());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    let ms = ms as u32;
+    Bounds { call_ms: ms, drain_ms: ms, ..LONGEST }
 }
 
 /// Processors of a guest whose lanes can race: two, where the host has them.
@@ -68,7 +76,12 @@ impl Spec {
         let mut machine = Machine::boot(&self.machine).map_err(|e| self.boot_failure(&e))?;
         let release = machine.hello().release.clone();
         let boot_s = machine.hello().took.as_secs_f64();
-        let early = self.set_up(&mut machine, &self.plan)?;
+        let (most, bounds) = (self.plan.bounds, bounds(boot_s));
+        let plan = Plan {
+            bounds: Bounds { call_ms: bounds.call_ms.min(most.call_ms), ..bounds },
+            ..self.plan.clone()
+        };
+        let early = self.set_up(&mut machine, &plan)?;
         Ok(Guest { machine, release, boot_s, early })
     }
 
@@ -181,5 +194,15 @@ mod tests {
         assert_eq!(code(Refusal::NoKfunc("another".into())), 4);
         assert_eq!(code(Refusal::BadModule("/ours.ko: made for another kernel".into())), 69);
         assert_eq!(code(Refusal::BadModule("/theirs.ko: made for another kernel".into())), 2);
+    }
+
+    #[test_log::test]
+    fn bounds_follow_the_machine() {
+        let calls = |boot_s| bounds(boot_s).call_ms;
+        assert_eq!(
+            [calls(0.3), calls(1.5), calls(2.5), calls(25.0)],
+            [3_000, 6_000, 10_000, 30_000]
+        );
+        assert_eq!(bounds(2.0).drain_ms, 8_000);
     }
 }

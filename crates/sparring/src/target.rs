@@ -325,7 +325,7 @@ impl Target {
             pairing: self.pairing.clone(),
             counters: self.is_reference.then(|| kmod::COUNTERS.into()),
             key,
-            bounds: guest::bounds(self.accel),
+            bounds: guest::LONGEST,
         };
         let machine = MachineSpec {
             kernel: self.bzimage.clone(),
