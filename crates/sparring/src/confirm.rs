@@ -9,14 +9,11 @@ use shrink::{Mode, Threshold};
 use vm::wire::Depth;
 
 use crate::exit::Failure;
-use crate::guest::{self, Spec};
+use crate::guest::{self, Patience, Spec};
 use crate::ledger;
 use crate::replay::{Replay, Replayed, Shown};
 use crate::runner::GUEST_SILENT;
 
-/// After how many milliseconds a call is interrupted in replays: most of what is tried either returns at once or never
-/// does, and one machine alone is faster than a campaign's.
-const CALL_MS: u32 = 3_000;
 /// A run that takes longer sleeps until a bound: one that shows the violation is then enough to keep a candidate.
 const SLOW: Duration = Duration::from_millis(500);
 /// How many times as long shrinking may take where a run is slow, or where a candidate takes many because the
@@ -132,9 +129,9 @@ impl Confirmed {
     }
 }
 
-/// The guest for replays: with processors for lanes to race on, and a shorter bound for calls.
+/// The guest for replays: with processors for lanes to race on, and shorter bounds.
 pub fn hasten(mut spec: Spec) -> Spec {
-    spec.plan.bounds.call_ms = spec.plan.bounds.call_ms.min(CALL_MS);
+    spec.patience = Patience::Replaying;
     spec.machine.vcpus = guest::racing_vcpus();
     spec
 }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use judge::Contract;
 use kmod::Fault;
 use scenario::Invariant;
+use scenario::history::Bounds;
 use scenario::payload::Key;
 use vm::accel::Accel;
 use vm::kernel::{self, Cache, Flavour, Kernel, ModuleSource, Progress};
@@ -14,7 +15,7 @@ use vm::machine::MachineSpec;
 use vm::wire::{Module, Pairing, Plan};
 
 use crate::exit::Failure;
-use crate::guest::{self, Spec};
+use crate::guest::{Patience, Spec};
 use crate::progress::BuildProgress;
 
 /// Targets that have a name.
@@ -325,7 +326,7 @@ impl Target {
             pairing: self.pairing.clone(),
             counters: self.is_reference.then(|| kmod::COUNTERS.into()),
             key,
-            bounds: guest::LONGEST,
+            bounds: Bounds::default(),
         };
         let machine = MachineSpec {
             kernel: self.bzimage.clone(),
@@ -341,7 +342,8 @@ impl Target {
         };
         let reference = self.modules.first().filter(|_| self.is_reference);
         let reference = reference.map(|module| module.path.clone());
-        Ok(Spec { machine, plan, kernel_given: self.kernel_given, reference })
+        let (kernel_given, patience) = (self.kernel_given, Patience::Judging);
+        Ok(Spec { machine, plan, patience, kernel_given, reference })
     }
 }
 
