@@ -1,23 +1,26 @@
 //! Scenarios per second, by kind, on plain TCP: `cargo bench -p vm --bench pace`, or with ` -- lanes namespaces` only
-//! those kinds.
+//! those kinds. Beside it, what a scenario costs the host: to generate it, and to judge its history, in percent of the
+//! time that it takes in the guest.
 //!
 //! One guest runs fixed numbers of scenarios of each kind by turns, so that a machine that becomes slower slows all of
-//! them. The first kind never changes, whatever the generator does: two lanes of one pair on loopback, a few calls one
-//! after the other, none of which sleeps. It is what later changes are compared by. The others are the first of their
-//! kind in the campaign of seed 1.
+//! them; the host judges while the guest has nothing to do. The fixed kind never changes, whatever the generator does:
+//! two lanes of one pair on loopback, a few calls one after the other, none of which sleeps. It is what later changes are
+//! compared by. The generated ones are the first of their kind in the campaign of seed 1.
 //!
 //! `SPARRING_TEST_KERNEL` is the kernel image, else the one of `sparring kernel path`; `SPARRING_VCPUS` is how many
 //! processors the guest has, else 1; `SPARRING_ROUNDS` how often each kind has its turn, else 5.
 
+use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use judge::Contract;
 use scenario::history::Bounds;
 use scenario::payload::Key;
 use scenario::{
-    Buffer, By, Endpoint, Family, How, Lane, Op, RecvFlags, Scenario, SendFlags, Setup, SockOption,
-    Step, Topology, When,
+    Buffer, By, Endpoint, Family, History, How, Lane, Op, RecvFlags, Scenario, SendFlags, Setup,
+    SockOption, Step, Topology, When,
 };
 use vm::accel::decide;
 use vm::kernel::{self, Cache};
@@ -33,8 +36,15 @@ const WINDOW: usize = 16;
 struct Kind {
     name: &'static str,
     scenarios: Vec<Scenario>,
-    /// Scenarios per second, one for each round.
-    rates: Vec<f64>,
+    /// What it took to generate all of them; zero where they are not generated.
+    generating: Duration,
+    rounds: Vec<Round>,
+}
+
+/// What all scenarios of a kind took, once.
+struct Round {
+    running: Duration,
+    judging: Duration,
 }
 
 fn main() {
@@ -52,26 +62,28 @@ fn main() {
     for kind in &mut kinds {
         // its networks are made, and its threads started
         kind.run(&mut machine);
-        kind.rates.clear();
+        kind.rounds.clear();
     }
     for _ in 0..rounds {
         kinds.iter_mut().for_each(|kind| kind.run(&mut machine));
     }
-    for Kind { name, scenarios, rates } in &mut kinds {
-        rates.sort_by(f64::total_cmp);
-        let (least, most) = (rates[0], rates[rates.len() - 1]);
-        println!(
-            "{name:<24} {:>7.1}/s ({least:.1} to {most:.1}), {} scenarios, {rounds} times",
-            rates[rates.len() / 2],
-            scenarios.len()
-        );
-    }
+    kinds.iter().for_each(Kind::print);
     machine.power_off(LONG);
 }
 
 impl Kind {
     fn run(&mut self, machine: &mut Machine) {
         let begun = Instant::now();
+        let histories = self.histories(machine);
+        let running = begun.elapsed();
+        let begun = Instant::now();
+        for (scenario, history) in self.scenarios.iter().zip(&histories) {
+            black_box(judge::judge(scenario, history, &Contract::tcp()));
+        }
+        self.rounds.push(Round { running, judging: begun.elapsed() });
+    }
+
+    fn histories(&self, machine: &mut Machine) -> Vec<History> {
         let mut waiting = (0..).zip(&self.scenarios);
         let mut send = |machine: &mut Machine| {
             if let Some((number, scenario)) = waiting.next() {
@@ -81,22 +93,60 @@ impl Kind {
             }
         };
         (0..WINDOW).for_each(|_| send(machine));
-        for wanted in 0..self.scenarios.len() {
-            match answer(machine) {
-                FromGuest::Done { number, .. } => assert_eq!(number, wanted as u64),
+        let returned = (0..self.scenarios.len()).map(|wanted| {
+            let history = match answer(machine) {
+                FromGuest::Done { number, history } if number == wanted as u64 => history,
                 other => panic!("{}: {other:?}", self.name),
-            }
+            };
             send(machine);
-        }
-        self.rates.push(self.scenarios.len() as f64 / begun.elapsed().as_secs_f64());
+            history
+        });
+        returned.collect()
+    }
+
+    fn print(&self) {
+        let Kind { name, scenarios, generating, rounds } = self;
+        let many = scenarios.len() as f64;
+        let mut rates: Vec<f64> =
+            rounds.iter().map(|round| many / round.running.as_secs_f64()).collect();
+        rates.sort_by(f64::total_cmp);
+        let (least, most) = (rates[0], rates[rates.len() - 1]);
+        println!(
+            "{name:<24} {:>7.1}/s ({least:.1} to {most:.1}), {many} scenarios, {} times",
+            rates[rates.len() / 2],
+            rounds.len()
+        );
+        let sum = |part: fn(&Round) -> Duration| rounds.iter().map(part).sum::<Duration>();
+        let each = |time: Duration, times: usize| time.as_secs_f64() * 1e3 / many / times as f64;
+        let running = each(sum(|round| round.running), rounds.len());
+        let judging = each(sum(|round| round.judging), rounds.len());
+        let generating = each(*generating, 1);
+        println!(
+            "{:<24} {running:.3} ms in the guest, {judging:.3} ms judging ({:.2} %), \
+             {generating:.3} ms generating ({:.2} %)",
+            "",
+            100.0 * judging / running,
+            100.0 * generating / running,
+        );
     }
 }
 
 fn kinds() -> Vec<Kind> {
-    let kind = |name, scenarios| Kind { name, scenarios, rates: Vec::new() };
+    let kind =
+        |name, scenarios| Kind { name, scenarios, generating: Duration::ZERO, rounds: Vec::new() };
     let generated = |name, many, is: fn(&Scenario) -> bool| {
-        let all = (0..).map(|number| generate::scenario(1, number));
-        kind(name, all.filter(is).take(many).collect())
+        let mut generating = Duration::ZERO;
+        let all = (0..).map(|number| {
+            let begun = Instant::now();
+            (generate::scenario(1, number), begun.elapsed())
+        });
+        let own = all.filter(|(scenario, _)| is(scenario)).take(many);
+        let scenarios = own.map(|(scenario, took)| {
+            generating += took;
+            scenario
+        });
+        let scenarios = scenarios.collect();
+        Kind { name, scenarios, generating, rounds: Vec::new() }
     };
     vec![
         kind("empty", vec![Scenario::default(); 400]),
