@@ -21,7 +21,7 @@ use crate::watchdog::{Watchdog, take_sigpipes};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) at: At,
-    /// `None` in the finale.
+    /// `None` where it is no lane's: in the finale, and for a look.
     pub(crate) lane: Option<u8>,
     pub(crate) pair: u8,
     pub(crate) endpoint: Endpoint,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use scenario::history::{Outcome, Record};
+use scenario::history::{At, Outcome, Record};
 use scenario::{By, Endpoint, Op, Ready, RecvFlags, Scenario, When};
 
 use crate::Error;
@@ -93,13 +93,15 @@ impl Schedule<'_> {
     /// it sleeps on all the same, it is interrupted: it would sleep until its bound. One that had reason to sleep on is
     /// not harmed, because what is interrupted without a result is called again.
     fn rouse(&mut self, busy: &mut Busy, records: &mut Vec<Record>) -> Result<(), Error> {
-        let mut due = Busy::new();
+        // with the step that was looked at: the lane may come to another one, which nobody looked at
+        let mut due = BTreeMap::new();
         for &lane in &*busy {
             let actor = &self.stage.scenario.lanes[usize::from(lane)];
-            let Some((question, wanted)) = self.waits_for(lane) else { continue };
+            let step = self.step(lane);
+            let Some((question, wanted)) = self.waits_for(step) else { continue };
             if self.crew.is_asleep(self.stage, lane) {
                 let call = Call::finale(actor.pair, actor.endpoint, question);
-                let record = self.look(Call { alone: false, ..call });
+                let record = self.look(Call { at: At::Look(lane), alone: false, ..call });
                 let is_due = match record.outcome {
                     Outcome::Ready(ready) => ready.contains(Ready::IN),
                     Outcome::Value(bytes) => bytes >= wanted,
@@ -107,25 +109,29 @@ impl Schedule<'_> {
                 };
                 if is_due {
                     records.push(record);
-                    due.insert(lane);
+                    due.insert(lane, step);
                 }
             }
         }
         let end = Instant::now() + self.settle;
-        while !busy.is_disjoint(&due) && Instant::now() < end {
+        while due.keys().any(|lane| busy.contains(lane)) && Instant::now() < end {
             self.hear(end.saturating_duration_since(Instant::now()), busy, records)?;
         }
-        for &lane in due.intersection(busy) {
-            if self.crew.is_asleep(self.stage, lane) {
+        for (lane, step) in due {
+            if self.step(lane) == step && self.crew.is_asleep(self.stage, lane) {
                 self.crew.rouse(self.stage, lane);
             }
         }
         Ok(())
     }
 
-    /// What tells that the receive that the lane is in would return: `POLLIN`, or with `MSG_WAITALL` so many bytes.
-    fn waits_for(&self, lane: u8) -> Option<(Op, u32)> {
-        let step = self.stage.lanes[usize::from(lane)].step.load(Ordering::SeqCst);
+    /// The step that the lane is at, or was last.
+    fn step(&self, lane: u8) -> u32 {
+        self.stage.lanes[usize::from(lane)].step.load(Ordering::SeqCst)
+    }
+
+    /// What tells that the receive of that step would return: `POLLIN`, or with `MSG_WAITALL` so many bytes.
+    fn waits_for(&self, step: u32) -> Option<(Op, u32)> {
         match self.stage.scenario.steps[step as usize].op {
             Op::Recv { len, flags, by: By::Call | By::Vector(_), .. } => {
                 match (flags.contains(RecvFlags::OOB), flags.contains(RecvFlags::WAITALL)) {

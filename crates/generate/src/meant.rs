@@ -43,7 +43,7 @@ pub fn meant(scenario: &Scenario, history: &History) -> Ran {
     // a connect may close the old connection's other end on the way, which is no step
     let is_step = |record: &&Record| match record.at {
         At::Step(at) => scenario.steps.get(at as usize).is_some_and(|step| step.op == record.op),
-        At::Finale => false,
+        At::Finale | At::Look(_) => false,
     };
     let steps = history.records.iter().filter(is_step);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);

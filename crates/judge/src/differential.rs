@@ -90,6 +90,8 @@ fn roles(history: &History) -> HashMap<Role, Vec<usize>> {
         let end = (connection.pair, record.endpoint);
         let place = match (record.at, record.op) {
             (At::Step(step), op) => Place::Step(step, op),
+            // the executor's own: whether there is one depends on the time that things take
+            (At::Look(_), _) => continue,
             (At::Finale, Op::Recv { .. }) => Place::Drain { after_shutdown: shut.contains(&end) },
             (At::Finale, op) => {
                 if matches!(op, Op::Shutdown(_)) {

@@ -87,11 +87,18 @@ pub(crate) fn consumes(record: &Record) -> bool {
 /// A pending signal may be taken a little later than it was sent.
 const LATE_NS: u64 = 1_000_000_000;
 
-/// The signals that may have come in the way of a call. The executor sends its own after a look at the sockets, which is
-/// recorded as the finale's: when the steps are over, or to a receive that nobody wakes.
+/// The signals that may have come in the way of a call. The executor sends its own after a look at the sockets: to all
+/// lanes when the steps are over, and before that to the call that it looked at, because nobody wakes it.
 pub(crate) fn signals(history: &History, record: &Record) -> Signals {
-    let over = |other: &Record| other.at == At::Finale && other.call_ns <= record.return_ns;
-    if record.lane.is_some() && history.records.iter().any(over) {
+    let of_the_executor = |other: &Record| match other.at {
+        At::Step(_) => false,
+        At::Finale => other.call_ns <= record.return_ns,
+        At::Look(lane) => {
+            Some(lane) == record.lane
+                && (record.call_ns..=record.return_ns).contains(&other.call_ns)
+        }
+    };
+    if record.lane.is_some() && history.records.iter().any(of_the_executor) {
         return Signals::Interrupting;
     }
     let reach = record.call_ns.saturating_sub(LATE_NS)..=record.return_ns;

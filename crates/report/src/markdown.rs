@@ -272,6 +272,17 @@ mod tests {
         insta::assert_snapshot!(rendered(&artifacts));
     }
 
+    #[test_log::test]
+    fn a_look_in_mid_scenario_is_no_part_of_the_end() {
+        let mut artifacts = artifacts();
+        let look = record(2, Endpoint::Server, Op::Inq, Outcome::Value(10));
+        let look = Record { at: At::Look(1), lane: None, ..look };
+        artifacts.history.as_mut().unwrap().records.insert(2, look);
+        let report = rendered(&artifacts);
+        let line = report.lines().find(|line| line.contains("look s ")).unwrap();
+        assert!(line.ends_with("= 10"), "{report}");
+    }
+
     fn said(artifacts: &Artifacts) -> Vec<String> {
         let Artifacts { violation, scenario, history, plain, .. } = artifacts;
         plain.as_ref().unwrap().words(violation, scenario, history.as_ref())

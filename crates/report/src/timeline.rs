@@ -10,7 +10,8 @@ use scenario::{History, Op, Scenario};
 /// What the columns are.
 pub(crate) const LEGEND: &str = "\
 Each line is a call: when it was made and how long it took, its step and lane (or
-`end`, what every scenario ends with, and the endpoint), and what it returned.
+`end`, what every scenario ends with, and the endpoint; or `look`, at the socket
+that this lane is asleep on), and what it returned.
 `[c 0..10]` are the first ten bytes that lane `c` sent. `->` marks the violation,
 `|` a call that began while another on the connection was under way.
 ";
@@ -92,12 +93,13 @@ fn is_set_up(record: &Record) -> bool {
 fn place(scenario: &Scenario, history: &History, record: &Record) -> String {
     let several = history.connections.len() > 1;
     let connection = if several { format!("{}/", record.connection) } else { String::new() };
+    let name = |lane: Option<u8>| {
+        let lane = lane.and_then(|lane| scenario.lanes.get(usize::from(lane)));
+        lane.map_or("?", |lane| lane.name.as_str())
+    };
     match record.at {
-        At::Step(step) => {
-            let lane = record.lane.and_then(|lane| scenario.lanes.get(usize::from(lane)));
-            let name = lane.map_or("?", |lane| lane.name.as_str());
-            format!("{step:>3} {connection}{name}")
-        }
+        At::Step(step) => format!("{step:>3} {connection}{}", name(record.lane)),
+        At::Look(lane) => format!("look {connection}{}", name(Some(lane))),
         At::Finale => format!("end {connection}{}", record.endpoint),
     }
 }

@@ -85,6 +85,9 @@ pub enum At {
     Step(u32),
     /// It belongs to the finale, the fixed ending that follows every scenario: see [`History`].
     Finale,
+    /// The executor asked the socket that lane `.0` was asleep on whether its receive would return, and was told so. If
+    /// the lane slept on in that call, the executor interrupted it. That may be long before the last step.
+    Look(u8),
 }
 
 /// What a call returned.
@@ -117,7 +120,7 @@ pub enum Outcome {
 pub struct Record {
     /// Why it was issued.
     pub at: At,
-    /// The lane that issued it: index into [`crate::Scenario::lanes`]. `None` in the finale.
+    /// The lane that issued it: index into [`crate::Scenario::lanes`]. `None` in the finale, and for a look.
     pub lane: Option<u8>,
     /// The connection it was on: index into [`History::connections`].
     pub connection: u8,
@@ -259,9 +262,9 @@ impl Default for Bounds {
 ///    error queue, until it has completed them all or a bound has run out;
 /// 5. `SO_LINGER` 0 and `close(2)`, unrecorded.
 ///
-/// Its calls are recorded like any other, with [`At::Finale`]; so are the looks at a socket that a lane sleeps on, which
-/// may come before the last step. A receive of the finale that failed with
-/// `EAGAIN` is recorded only where it was the last one: the bound had run out by then.
+/// Its calls are recorded like any other, with [`At::Finale`]; so are the looks at sockets on which lanes still sleep
+/// after the last step. A receive of the finale that failed with `EAGAIN` is recorded only where it was the last one: the
+/// bound had run out by then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The key that the payload was made with.

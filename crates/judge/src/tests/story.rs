@@ -147,6 +147,13 @@ impl Story {
         self
     }
 
+    /// The last call is the executor's look at a socket that a lane is asleep on.
+    pub(crate) fn look_at(mut self, lane: u8) -> Story {
+        self.scenario.steps.pop();
+        (self.last().at, self.last().lane) = (At::Look(lane), None);
+        self
+    }
+
     /// The last call was under way between these, in microseconds since the call before it began.
     pub(crate) fn while_us(mut self, from: u64, to: u64) -> Story {
         let before = self.history.records.iter().rev().nth(1).map_or(0, |r| r.call_ns);
