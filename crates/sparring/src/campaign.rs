@@ -1,6 +1,7 @@
 //! A campaign: generate → execute → judge → shrink → report, over and over, on several machines.
 
 use std::path::PathBuf;
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
@@ -445,7 +446,7 @@ impl Shared<'_> {
             Some(entry) => entry.artifacts.scenario.clone(),
             None => return Ok(()),
         };
-        let Some(plain) = plain.run(key, &scenario)? else { return Ok(()) };
+        let Some(plain) = plain.run(slice::from_ref(key), &scenario)? else { return Ok(()) };
         let alarm = self.lock().explained(key, plain)?;
         if let Some(alarm) = alarm {
             self.bar.line(&format!("{}: {}: {alarm}", key.invariant, key.diagnosis));

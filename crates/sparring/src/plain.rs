@@ -32,19 +32,23 @@ impl PlainTcp {
         Some(PlainTcp(Replay::new(Runner::new(spec), Contract::tcp())))
     }
 
-    /// Runs the scenario of a finding once. `None` where it cannot be run or judged, and for a leak: one run shows none.
+    /// Runs the scenario of findings once. `None` where it cannot be run or judged, and for leaks: one run shows none.
     ///
     /// # Errors
     /// When no machine can be had.
-    pub fn run(&mut self, key: &FindingKey, scenario: &Scenario) -> Result<Option<Plain>, Failure> {
-        if is_leak(key) {
+    pub fn run(
+        &mut self,
+        keys: &[FindingKey],
+        scenario: &Scenario,
+    ) -> Result<Option<Plain>, Failure> {
+        if keys.iter().all(is_leak) {
             return Ok(None);
         }
         let mut scenario = scenario.clone();
         // what the author of a scenario expects of a pair is no rule for TCP
         scenario.steps.iter_mut().for_each(|step| step.expect = None);
         let mut replayed = self.0.attempt(&scenario)?;
-        if is_crash(key) {
+        if keys.iter().any(is_crash) {
             replayed.crashes.extend(self.0.settle()?.crashes);
         }
         if let Some(reason) = &replayed.broken {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use vm::wire::Depth;
 
 use crate::commands::{print_json, read_ring};
-use crate::confirm::is_growth;
+use crate::confirm::{is_growth, is_leak};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::interrupt;
@@ -49,6 +49,9 @@ struct Shown {
     inconclusive: u32,
     doubt: Option<Doubt>,
     violations: Vec<Counted>,
+    /// The same scenario without pairing.
+    #[serde(skip)]
+    beside: Option<Plain>,
 }
 
 impl Shown {
@@ -61,7 +64,6 @@ impl Shown {
             console: String::new(),
             history: None,
             plain: Vec::new(),
-            beside: None,
         }));
     }
 
@@ -78,7 +80,6 @@ impl Shown {
                     console: replayed.crashes.iter().map(|crash| crash.console.as_str()).collect(),
                     history: history.cloned(),
                     plain: Vec::new(),
-                    beside: None,
                 }),
             }
         }
@@ -86,11 +87,15 @@ impl Shown {
 
     /// Adds what plain TCP does in the same scenario.
     fn explain(&mut self, plain: &mut PlainTcp, scenario: &Scenario) -> Result<(), Failure> {
-        for counted in &mut self.violations {
-            counted.beside = plain.run(&FindingKey::of(&counted.violation), scenario)?;
-            let words =
-                |plain: &Plain| plain.words(&counted.violation, scenario, counted.history.as_ref());
-            counted.plain = counted.beside.as_ref().map(words).unwrap_or_default();
+        let keys: Vec<FindingKey> =
+            self.violations.iter().map(|counted| FindingKey::of(&counted.violation)).collect();
+        self.beside = plain.run(&keys, scenario)?;
+        let Some(plain) = &self.beside else { return Ok(()) };
+        for (counted, key) in self.violations.iter_mut().zip(&keys) {
+            if !is_leak(key) {
+                let history = counted.history.as_ref();
+                counted.plain = plain.words(&counted.violation, scenario, history);
+            }
         }
         Ok(())
     }
@@ -109,8 +114,6 @@ struct Counted {
     /// What the same scenario does without pairing, line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     plain: Vec<String>,
-    #[serde(skip)]
-    beside: Option<Plain>,
 }
 
 /// Runs the command.
@@ -185,6 +188,7 @@ fn repeat(
         inconclusive: 0,
         doubt: None,
         violations: Vec::new(),
+        beside: None,
     };
     for _ in 0..times {
         if interrupted.load(Ordering::Relaxed) {
@@ -227,7 +231,7 @@ fn print(shown: &Shown, scenario: &Scenario) {
         println!("  {evidence}");
         counted.plain.iter().for_each(|line| println!("  {line}"));
         if let Some(history) = &counted.history {
-            let plain = counted.beside.as_ref().and_then(|plain| plain.history.as_ref());
+            let plain = shown.beside.as_ref().and_then(|plain| plain.history.as_ref());
             print!("{}", report::timeline(scenario, history, *record, plain));
         }
         print!("{}", counted.console);

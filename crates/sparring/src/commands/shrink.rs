@@ -200,7 +200,7 @@ fn explanation(
     let shown = confirmed.shown.as_ref();
     let violation = shown.map_or(violation, |shown| &shown.violation);
     let history = shown.and_then(|shown| shown.history.as_ref());
-    match plain.run(&FindingKey::of(violation), &confirmed.scenario) {
+    match plain.run(&[FindingKey::of(violation)], &confirmed.scenario) {
         Ok(plain) => {
             plain.map(|plain| plain.words(violation, &confirmed.scenario, history).join("\n"))
         }
