@@ -25,8 +25,8 @@ use crate::target::{Named, SourceArgs, Target, TargetArgs, fault};
 /// find. Sensitivity: a campaign for each planted fault of the reference and each seed, up to the first finding. A
 /// canary comes first, a fault that every build must find.
 ///
-/// Exit codes: 0 sound and sharp, 1 a violation where there is none or less than 95 % of the faults found,
-/// 69 not all was evaluated, or the canary not found.
+/// Exit codes: 0 sound and sharp, 1 the kernel complained, or the reference broke a rule, 69 the oracle is not good
+/// enough (plain TCP accused, less than 95 % of the faults found, or the canary missed) or not all was evaluated.
 #[derive(clap::Args)]
 pub struct Args {
     /// Evaluate only this

@@ -6,8 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use scenario::Invariant;
 
 use super::record::Conditions;
-use super::score::{FaultScore, Report, SHARP, TargetScore};
-use crate::target::Named;
+use super::score::{FaultScore, Report, SHARP, TargetScore, is_false_alarm};
 
 /// Both tables, as far as there is something in them, and below them what was measured and on what.
 pub fn tables(report: &Report) -> String {
@@ -142,9 +141,7 @@ fn blame(target: &str, invariant: Invariant) -> &'static str {
         Invariant::Splat | Invariant::Panic => {
             "the kernel says so itself, and the oracle has no part in it"
         }
-        _ if target == Named::Reference.to_string() => {
-            "the oracle is wrong, or the reference module"
-        }
-        _ => "the oracle is wrong, not the kernel",
+        _ if is_false_alarm(target, invariant) => "the oracle is wrong, not the kernel",
+        _ => "the oracle is wrong, or the reference module",
     }
 }
