@@ -88,14 +88,16 @@ pub(crate) fn consumes(record: &Record) -> bool {
 const LATE_NS: u64 = 1_000_000_000;
 
 /// The signals that may have come in the way of a call. The executor sends its own after a look at the sockets: to all
-/// lanes when the steps are over, and before that to the call that it looked at, because nobody wakes it.
+/// lanes when the steps are over, and before that to a call that nobody wakes; should that wake by itself just then, the
+/// lane's next one gets the signal.
 pub(crate) fn signals(history: &History, record: &Record) -> Signals {
     let of_the_executor = |other: &Record| match other.at {
         At::Step(_) => false,
         At::Finale => other.call_ns <= record.return_ns,
         At::Look(lane) => {
             Some(lane) == record.lane
-                && (record.call_ns..=record.return_ns).contains(&other.call_ns)
+                && other.call_ns <= record.return_ns
+                && record.call_ns <= other.return_ns + LATE_NS
         }
     };
     if record.lane.is_some() && history.records.iter().any(of_the_executor) {

@@ -232,13 +232,18 @@ fn a_signal_interrupts_or_restarts() {
 }
 
 #[test_log::test]
-fn a_look_interrupts_the_call_that_it_looked_at_and_no_other() {
+fn a_look_interrupts_the_lane_that_it_looked_at_and_no_other() {
     let interrupted = |story: Story| story.recv_fails(Server, Errno::EINTR).lasting_ms(1);
     let look = |story: Story, lane| story.value(Server, Op::Inq, 0).look_at(lane);
     let without_signal = [(Invariant::Signal, "eintr-without-signal")];
     look(interrupted(Story::blocking()), 1).while_us(500, 501).passes();
     look(interrupted(Story::blocking()), 3).while_us(500, 501).breaks(&without_signal);
-    interrupted(look(Story::blocking(), 1)).breaks(&without_signal);
+    let later = |ms| {
+        let looked = look(Story::blocking(), 1);
+        interrupted(looked.value(Server, Op::Inq, 0).lasting_ms(ms))
+    };
+    later(1).passes();
+    later(1_100).breaks(&without_signal);
     // a look of the finale is about all lanes
     let finale = interrupted(Story::blocking()).finale();
     finale.value(Server, Op::Inq, 0).while_us(500, 501).passes();
