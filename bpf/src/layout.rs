@@ -19,10 +19,11 @@ const PAIRED: u32 = 1;
 const BUSY_POLL: u32 = 2;
 const FURTHER: u32 = 4;
 
-/// `ATTEMPT_ONCE`, `ATTEMPT_TWICE` and `ATTEMPT_STRANGER`.
+/// `ATTEMPT_ONCE`, `ATTEMPT_TWICE`, `ATTEMPT_STRANGER` and `ATTEMPT_LEAVE`.
 const ONCE: u32 = 0;
 const TWICE: u32 = 1;
 const STRANGER: u32 = 2;
+const LEAVE: u32 = 3;
 
 /// How a program pairs the connections that are made from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Attempt {
         /// What it is connected to.
         remote: SocketAddr,
     },
+    /// Not at all, but each side is in the SOCKHASH, where others find it.
+    Leave,
 }
 
 /// What one endpoint's program did. Values are the kernel's: 0 or a negative error number.
@@ -85,6 +88,7 @@ pub(crate) fn told(attempt: Attempt) -> [u8; ATTEMPT_BYTES] {
         Attempt::Once => (ONCE, None),
         Attempt::Twice => (TWICE, None),
         Attempt::Stranger { local, remote } => (STRANGER, key(local, remote)),
+        Attempt::Leave => (LEAVE, None),
     };
     let mut bytes = [0; ATTEMPT_BYTES];
     bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -150,6 +154,7 @@ mod tests {
         let remote = "127.0.0.1:1".parse().unwrap();
         assert_eq!(told(Attempt::Stranger { local, remote })[4..], [0; KEY_BYTES]);
         assert_eq!(told(Attempt::Twice)[..8], [TWICE.to_ne_bytes(), [0; 4]].concat());
+        assert_eq!(told(Attempt::Leave)[..8], [LEAVE.to_ne_bytes(), [0; 4]].concat());
         assert_eq!(told(Attempt::Once), [0; ATTEMPT_BYTES], "what the map begins with");
     }
 }

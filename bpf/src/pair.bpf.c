@@ -32,6 +32,7 @@ const volatile __u32 busy_poll_us = 0;
 #define ATTEMPT_ONCE 0 /* nothing */
 #define ATTEMPT_TWICE 1 /* the same once more, right after */
 #define ATTEMPT_STRANGER 2 /* before it, an endpoint of another connection */
+#define ATTEMPT_LEAVE 3 /* not even that: both stay in the SOCKHASH as they are */
 
 struct attempt {
 	__u32 kind;
@@ -96,7 +97,8 @@ int pair(struct bpf_sock_ops *skops)
 		result.called |= RESULT_FURTHER;
 
 	peer_endpoint(&own, &peer);
-	if (pair_with(skops, &peer, &result.pair)) {
+	if (attempt->kind != ATTEMPT_LEAVE &&
+	    pair_with(skops, &peer, &result.pair)) {
 		result.called |= RESULT_PAIRED;
 		if (attempt->kind == ATTEMPT_TWICE &&
 		    pair_with(skops, &peer, &result.further))

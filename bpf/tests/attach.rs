@@ -149,6 +149,19 @@ fn pairing_is_attempted_as_it_is_told(attached: &mut Attached, address: &str) {
     let answers = answers(attached, address);
     println!("with a stranger that is gone: {answers:?}");
     assert!(answers.iter().all(|answer| further(*answer).is_none()));
+
+    attached.attempt(Attempt::Leave).unwrap();
+    let (mut free, mut peer) = connect(address);
+    free.write_all(b"x").unwrap();
+    peer.read_exact(&mut [0]).unwrap();
+    let (local, remote) = ends(&free);
+    let left = [attached.take(local, remote), attached.take(remote, local)].map(Result::unwrap);
+    let alone = Answer { update: 0, pair: None, busy_poll: None, further: None };
+    assert_eq!(left, [Some(alone); 2], "in the map, and nobody asked");
+    attached.attempt(Attempt::Stranger { local, remote }).unwrap();
+    let [client, server] = self::answers(attached, address);
+    println!("with one that is free: {client:?} {server:?}");
+    assert!(further(client).is_some());
     attached.attempt(Attempt::Once).unwrap();
 }
 

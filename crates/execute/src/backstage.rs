@@ -2,7 +2,6 @@
 //!
 //! All of it is used from the executor's thread only; lanes ask that for it.
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,26 +70,21 @@ impl Backstage {
         }
         let mut all: Vec<(Connected, Pairing)> = Vec::with_capacity(scenario.pairs.into());
         for pair in 0..scenario.pairs {
-            self.announce(scenario, all.last().map(|(connected, _)| connected.addresses))?;
+            let attempt = attempt(scenario, Some(&all));
+            self.announce(attempt)?;
             let connected = self.listeners.connect(scenario, pair, &self.watchdog)?;
-            let pairing = self.pairing(&connected)?;
+            let pairing = match self.pairing(&connected)? {
+                Pairing::Asked { .. } if attempt == bpf::Attempt::Leave => Pairing::Left,
+                pairing => pairing,
+            };
             all.push((connected, pairing));
         }
         Ok(all)
     }
 
     /// Tells the program how it is to pair the next connection.
-    fn announce(
-        &mut self,
-        scenario: &Scenario,
-        before: Option<[SocketAddr; 2]>,
-    ) -> Result<(), Error> {
+    fn announce(&mut self, attempt: bpf::Attempt) -> Result<(), Error> {
         let Some(program) = &mut self.program else { return Ok(()) };
-        let attempt = match (scenario.attempt, before) {
-            (Attempt::Twice, _) => bpf::Attempt::Twice,
-            (Attempt::Stranger, Some([local, remote])) => bpf::Attempt::Stranger { local, remote },
-            (Attempt::Stranger, None) | (Attempt::Once | Attempt::Never, _) => bpf::Attempt::Once,
-        };
         Ok(program.attempt(attempt)?)
     }
 
@@ -143,7 +137,7 @@ impl Backstage {
         while ready && stage.side(pair, Endpoint::Server).is_open() {
             besides.push(close(stage, request, pair));
         }
-        self.announce(&stage.scenario, None)?;
+        self.announce(attempt(&stage.scenario, None))?;
         let client = match socket {
             Some(socket) => Client::Again(socket),
             None if ready => Client::From(address),
@@ -187,6 +181,27 @@ impl Backstage {
 }
 
 const BAD: Errno = Errno(libc::EBADF);
+
+/// How the program is to pair the connection that comes next; `so_far` are those of the scenario, `None` when one is made
+/// again.
+fn attempt(scenario: &Scenario, so_far: Option<&[(Connected, Pairing)]>) -> bpf::Attempt {
+    match (scenario.attempt, so_far) {
+        (Attempt::Twice, _) => bpf::Attempt::Twice,
+        (Attempt::Stranger, Some([.., (before, _)])) => {
+            let [local, remote] = before.addresses;
+            bpf::Attempt::Stranger { local, remote }
+        }
+        (Attempt::FreeStranger, Some([])) if scenario.pairs > 1 => bpf::Attempt::Leave,
+        // to a client, the first server differs from its own by one port
+        (Attempt::FreeStranger, Some([(first, _), ..])) => {
+            let [remote, local] = first.addresses;
+            bpf::Attempt::Stranger { local, remote }
+        }
+        (Attempt::Stranger | Attempt::FreeStranger, _) | (Attempt::Once | Attempt::Never, _) => {
+            bpf::Attempt::Once
+        }
+    }
+}
 
 /// Closes a holder of the server's end, for a client that connects again.
 fn close(stage: &Stage, request: Request, pair: u8) -> Record {

@@ -235,8 +235,13 @@ fn rewire(scenario: &mut Scenario, draw: &mut Draw<'_>) {
         }
         1 => scenario.family = draw.pick(&[Family::V4, Family::V6]),
         2 => {
-            let all = [Attempt::Once, Attempt::Twice, Attempt::Stranger, Attempt::Never];
-            scenario.attempt = draw.pick(&all);
+            scenario.attempt = draw.pick(&[
+                Attempt::Once,
+                Attempt::Twice,
+                Attempt::Stranger,
+                Attempt::FreeStranger,
+                Attempt::Never,
+            ]);
         }
         3 => {
             let more = draw.chance(50);

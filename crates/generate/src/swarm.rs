@@ -190,12 +190,13 @@ fn volume(draw: &mut Draw<'_>, shape: Shape, ring: u32) -> (u32, u32) {
 }
 
 fn attempt(draw: &mut Draw<'_>, shape: Shape) -> Attempt {
-    let strangers = if shape == Shape::Pairs { 40 } else { 0 };
+    let (strangers, free) = if shape == Shape::Pairs { (40, 20) } else { (0, 0) };
     let attempts = [
         (Attempt::Once, 84),
         (Attempt::Twice, 8),
         (Attempt::Never, 2),
         (Attempt::Stranger, strangers),
+        (Attempt::FreeStranger, free),
     ];
     draw.weighted(&attempts).expect("the attempts have weights")
 }

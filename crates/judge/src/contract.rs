@@ -4,6 +4,8 @@
 //! (`contracts/*.toml`), each with a reason and a source, so that what is tolerated can be reviewed
 //! without reading code.
 
+use std::sync::LazyLock;
+
 use scenario::{Invariant, Violation};
 use serde::Deserialize;
 
@@ -84,6 +86,14 @@ impl Contract {
     #[must_use]
     pub fn rfc_v1() -> Contract {
         Contract::by_name("rfc-v1").expect("the shipped contracts are well-formed")
+    }
+
+    /// The contract of plain TCP in a SOCKHASH.
+    pub(crate) fn in_sockhash() -> &'static Contract {
+        static SOCKHASH: LazyLock<Contract> = LazyLock::new(|| {
+            Contract::by_name(IN_SOCKHASH).expect("the shipped contracts are well-formed")
+        });
+        &SOCKHASH
     }
 
     /// The shipped contract of that name.

@@ -40,7 +40,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-use scenario::history::{Outcome, Record};
+use scenario::history::{Outcome, Pairing, Record};
 use scenario::verdict::Doubt;
 use scenario::{History, Op, RecvFlags, Scenario, Verdict, Violation};
 
@@ -232,14 +232,21 @@ fn conclude(models: Vec<Model<'_>>, contract: &Contract) -> Judgement {
     let mut violations: Vec<Violation> = Vec::new();
     let mut exempted = Vec::new();
     let doubt = models.iter().find_map(|model| model.doubt);
-    for violation in models.into_iter().flat_map(|model| model.violations) {
-        let same = |v: &Violation| {
-            v.invariant == violation.invariant && v.diagnosis == violation.diagnosis
-        };
-        match contract.exemption(&violation) {
-            Some(exemption) => exempted.push((exemption.id.clone(), violation)),
-            None if violations.iter().any(same) => {}
-            None => violations.push(violation),
+    // what is left alone in the SOCKHASH of a target that pairs is the second reference
+    let in_sockhash = Contract::in_sockhash();
+    for model in models {
+        let is_left = model.its().pairing == Pairing::Left;
+        for violation in model.violations {
+            let same = |v: &Violation| {
+                v.invariant == violation.invariant && v.diagnosis == violation.diagnosis
+            };
+            let tolerated = contract.exemption(&violation);
+            let left = || in_sockhash.exemption(&violation).filter(|_| is_left);
+            match tolerated.or_else(left) {
+                Some(exemption) => exempted.push((exemption.id.clone(), violation)),
+                None if violations.iter().any(same) => {}
+                None => violations.push(violation),
+            }
         }
     }
     violations.sort_by_key(|v| v.record);

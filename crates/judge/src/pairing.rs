@@ -3,7 +3,7 @@
 //! Source: claims C1 and C2 of the series. The side whose program runs last finds its peer and pairs; the
 //! other one then finds itself paired already.
 
-use scenario::history::{Errno, Pairing};
+use scenario::history::{Connection, Errno, Pairing};
 use scenario::{Attempt, Endpoint, Invariant};
 
 use crate::model::Model;
@@ -22,14 +22,15 @@ pub(crate) fn judge(model: &mut Model<'_>) {
     for endpoint in Endpoint::BOTH {
         let (own, peer) = (endpoint.index(), endpoint.peer().index());
         if let Some(result) = further[own] {
-            additional(model, endpoint, attempt, results[own], result);
+            additional(model, endpoint, results[own], further[peer], result);
         }
         let Some(result) = results[own] else {
             continue;
         };
         let by_peer = results[peer] == Some(0) || further[peer] == Some(0);
         // with a stranger that was not paired the contract of the kfunc has no objection
-        let peer_paired = by_peer || attempt == Attempt::Stranger && further[own] == Some(0);
+        let strangers = matches!(attempt, Attempt::Stranger | Attempt::FreeStranger);
+        let peer_paired = by_peer || strangers && further[own] == Some(0);
         let complaint = match -result {
             0 if by_peer => {
                 Some(("both-sides-paired", "so did its peer's call, which finds the pair"))
@@ -57,19 +58,23 @@ pub(crate) fn judge(model: &mut Model<'_>) {
 /// The call that [`Attempt`] adds.
 ///
 /// Whoever is paired stays so: `EEXIST`. C2 has no word about sockets that are not each other's peer; an implementation
-/// may refuse them, but one that pairs two that are free breaks the stream contract, not C2.
+/// may refuse them, but one that pairs two that are free breaks C1 and mostly the stream contract, not C2: see
+/// [`engaged`]. Even then the stranger that all ask for ([`Attempt::FreeStranger`]) is free only once.
 fn additional(
     model: &mut Model<'_>,
     endpoint: Endpoint,
-    attempt: Attempt,
     first: Option<i32>,
+    of_peer: Option<i32>,
     result: i32,
 ) {
-    let before = usize::from(model.connection).checked_sub(1);
-    let before = before.and_then(|at| model.history.connections.get(at));
-    let (paired, twice) = match attempt {
+    let before = &model.history.connections[..usize::from(model.connection)];
+    let (paired, twice) = match model.scenario.attempt {
         Attempt::Twice => ([Some(0), Some(-EEXIST)].contains(&first), true),
-        Attempt::Stranger => (before.is_some_and(|other| other.pairing.is_paired()), false),
+        Attempt::Stranger => (before.last().is_some_and(|other| other.pairing.is_paired()), false),
+        Attempt::FreeStranger => {
+            let took = |other: &Connection| matches!(other.pairing, Pairing::Asked { further, .. } if further.contains(&Some(0)));
+            (of_peer == Some(0) || before.iter().any(took), false)
+        }
         Attempt::Once | Attempt::Never => return,
     };
     let complaint = match -result {
@@ -94,13 +99,23 @@ fn additional(
 }
 
 /// `engaged`: a scenario that asked for a pair has one, or somebody says why not.
+///
+/// A stranger in the peer's place is no such pair, even where nothing goes wrong with the bytes: an implementation that
+/// looks at sequence numbers before it uses the ring may leave them all to TCP.
 fn engaged(
     model: &mut Model<'_>,
     results: [Option<i32>; 2],
     updates: [Option<i32>; 2],
     further: [Option<i32>; 2],
 ) {
-    let twice = model.scenario.attempt == Attempt::Twice && further.contains(&Some(0));
+    let took = further.contains(&Some(0));
+    let twice = model.scenario.attempt == Attempt::Twice && took;
+    if took && !twice && !results.contains(&Some(0)) {
+        let evidence = "a pair was asked for, but the kfunc has paired one side with an endpoint of another connection";
+        let diagnosis = "paired-with-a-stranger";
+        model.report(Invariant::Engaged, diagnosis, None, evidence.to_owned());
+        return;
+    }
     let excused = twice || updates.iter().flatten().any(|&result| result != 0);
     if results != [None; 2] || excused {
         return;

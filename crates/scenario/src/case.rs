@@ -111,6 +111,9 @@ pub enum Attempt {
     Twice,
     /// Each side first with an endpoint of the pair before, which is none of its business, then with its peer.
     Stranger,
+    /// The first of several pairs is left alone in the SOCKHASH; each side of the others first with the server of that
+    /// one, which nothing but the 4-tuple speaks against, then with its peer.
+    FreeStranger,
     /// Not at all: the program is detached when the scenario connects.
     Never,
 }

@@ -179,6 +179,8 @@ impl Record {
 pub enum Pairing {
     /// The target does not pair.
     NotAsked,
+    /// Our program has put both into the SOCKHASH and asks for no pair: see [`crate::Attempt::FreeStranger`].
+    Left,
     /// Somebody else's pairing object is attached; what it did cannot be read.
     Unknown,
     /// The result of each side's call of the kfunc; `None` where that side did not call it, because it did

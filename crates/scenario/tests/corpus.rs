@@ -64,7 +64,7 @@ fn every_entry_says_first_what_it_shows() {
 fn every_word_of_the_language_has_an_entry() {
     let printed: String = entries().iter().map(|(_, _, scenario)| text::print(scenario)).collect();
     let words: BTreeSet<_> = printed.split_whitespace().collect();
-    let expected = "loopback veth bridge wire delay loss v4 v6 pairs attempt twice stranger never \
+    let expected = "loopback veth bridge wire delay loss v4 v6 pairs attempt twice stranger free-stranger never \
          start with after \
          send recv err-queue poll wait inq outq at-mark so-error shutdown rd wr rdwr dup fork close abort \
          destroy disconnect connect unhash rehash detach tls repair signal restart pause \

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use scenario::{
-    Attempt, Buffer, By, Endpoint, Op, RecvFlags, Scenario, SendFlags, SockOption, Step, Topology,
-    When, Wire,
+    Buffer, By, Endpoint, Op, RecvFlags, Scenario, SendFlags, SockOption, Step, Topology, When,
+    Wire,
 };
 
 use super::recipe;
@@ -153,9 +153,10 @@ fn expected_words() -> Vec<String> {
     words.extend(["true", "false"].map(|restart| format!("signal {restart}")));
     words.extend((1..=3).map(|pairs| format!("pairs {pairs}")));
     words.extend([2, 3, 4, 6].map(|lanes| format!("lanes {lanes}")));
-    for attempt in [Attempt::Once, Attempt::Twice, Attempt::Stranger, Attempt::Never] {
-        words.push(format!("attempt {attempt}"));
-    }
+    words.extend(
+        ["once", "twice", "stranger", "free-stranger", "never"]
+            .map(|attempt| format!("attempt {attempt}")),
+    );
     let waiters = ["poll", "select", "epoll", "epoll-edge", "epoll-oneshot"];
     words.extend(waiters.map(|waiter| format!("wait by {waiter}")));
     words.extend(SendFlags::all().iter_names().map(|(flag, _)| format!("send {flag}")));

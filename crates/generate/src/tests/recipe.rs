@@ -75,6 +75,7 @@ pub(super) const ALL: &[Recipe] = &[
     ("a tuple is used again", |s| comes_back(s, &[Op::Close, Op::Abort])),
     ("a socket is paired twice", |s| s.attempt == Attempt::Twice),
     ("a stranger is paired", |s| s.attempt == Attempt::Stranger && s.pairs > 1),
+    ("a free stranger is paired", |s| s.attempt == Attempt::FreeStranger && s.pairs > 1),
     ("a send sleeps until there is room", |s| {
         let sends = |step: &&Step| matches!((step.when, step.op), (When::Start, Op::Send { .. }));
         s.steps.iter().any(|step| sends(&step))

@@ -1,7 +1,8 @@
-use scenario::Invariant;
-use scenario::history::Pairing;
+use scenario::history::{Errno, Pairing};
+use scenario::payload::{Run, Stream};
+use scenario::{Attempt, Invariant, RecvFlags};
 
-use super::story::Story;
+use super::story::{Client, Server, Story, source};
 
 fn asked(results: [Option<i32>; 2], updates: [Option<i32>; 2]) -> Story {
     let mut story = Story::new();
@@ -30,4 +31,60 @@ fn a_pair_that_was_asked_for_is_one_or_somebody_says_why_not() {
     asked([None, None], [Some(0), Some(-7)]).passes();
     asked([None, None], IN).breaks(&[(Invariant::Engaged, "neither-found-its-peer")]);
     asked([None, None], [Some(0), None]).breaks(&[(Invariant::Engaged, "program-did-not-run")]);
+}
+
+/// The first pair is left alone, and the second's programs got these answers.
+fn beside_a_free_one(results: [Option<i32>; 2], further: [Option<i32>; 2]) -> Story {
+    let mut story = Story::new();
+    story.scenario.attempt = Attempt::FreeStranger;
+    story.scenario.pairs = 2;
+    story.history.connections[0].pairing = Pairing::Left;
+    let mut second = story.history.connections[0].clone();
+    second.pair = 1;
+    second.pairing = Pairing::Asked { results, updates: IN, further };
+    story.history.connections.push(second);
+    story
+}
+
+#[test_log::test]
+fn a_free_stranger_is_refused() {
+    beside_a_free_one([None, Some(0)], [Some(-22); 2]).passes();
+    beside_a_free_one([None, Some(0)], [Some(-2), None]).passes();
+    let crossed = (Invariant::Engaged, "paired-with-a-stranger");
+    beside_a_free_one([None, Some(-17)], [Some(0), Some(-17)]).breaks(&[crossed]);
+    beside_a_free_one([None, Some(-17)], [Some(-12), Some(0)]).breaks(&[crossed]);
+    let again = (Invariant::PairResult, "paired-with-a-stranger");
+    beside_a_free_one([None, Some(-17)], [Some(0); 2]).breaks(&[again, crossed]);
+    // there were three pairs, and the second has taken it
+    let mut third = beside_a_free_one([None, Some(-17)], [Some(0), Some(-17)]);
+    third.scenario.pairs = 3;
+    let mut connection = third.history.connections[1].clone();
+    connection.pair = 2;
+    third.history.connections.push(connection);
+    third.breaks(&[crossed, again]);
+}
+
+#[test_log::test]
+fn bytes_for_a_free_stranger_are_cross_talk() {
+    let gets = |pair| {
+        let data = Run::Coded { stream: Stream { pair, ..source(Client) }, offset: 0, len: 50 };
+        let mut story = beside_a_free_one([None, Some(0)], [Some(-22); 2]);
+        story = story.send(Client, 50).got(Server, 100, RecvFlags::empty(), vec![data]);
+        story.history.records[0].connection = 0;
+        story.verdict()
+    };
+    assert!(gets(0).violations().is_empty());
+    let crossed = gets(1);
+    assert_eq!(crossed.violations()[0].invariant, Invariant::CrossTalk, "{crossed:#?}");
+}
+
+#[test_log::test]
+fn what_is_left_alone_in_the_sockhash_may_wait_once() {
+    let waits = |pairing| {
+        let mut story = Story::blocking().recv_fails(Server, Errno::EAGAIN).lasting_ms(1);
+        story.history.connections[0].pairing = pairing;
+        story
+    };
+    waits(Pairing::Left).passes();
+    waits(Pairing::NotAsked).breaks(&[(Invariant::RecvResult, "eagain-while-blocking")]);
 }
