@@ -338,7 +338,7 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 
 /*
  * Acknowledges what a recall has brought to @sk: it had arrived already, and SIOCOUTQ
- * would count it until TCP's delayed acknowledgement.
+ * would count it until TCP's delayed ACK.
  */
 static void acknowledge(struct sock *sk)
 {

@@ -72,7 +72,10 @@ fn additional(
         Attempt::Twice => ([Some(0), Some(-EEXIST)].contains(&first), true),
         Attempt::Stranger => (before.last().is_some_and(|other| other.pairing.is_paired()), false),
         Attempt::FreeStranger => {
-            let took = |other: &Connection| matches!(other.pairing, Pairing::Asked { further, .. } if further.contains(&Some(0)));
+            let took = |other: &Connection| match other.pairing {
+                Pairing::Asked { further, .. } => further.contains(&Some(0)),
+                _ => false,
+            };
             (of_peer == Some(0) || before.iter().any(took), false)
         }
         Attempt::Once | Attempt::Never => return,
@@ -111,7 +114,8 @@ fn engaged(
     let took = further.contains(&Some(0));
     let twice = model.scenario.attempt == Attempt::Twice && took;
     if took && !twice && !results.contains(&Some(0)) {
-        let evidence = "a pair was asked for, but the kfunc has paired one side with an endpoint of another connection";
+        let evidence = "a pair was asked for, but the kfunc has paired one side with an endpoint of \
+                        another connection";
         let diagnosis = "paired-with-a-stranger";
         model.report(Invariant::Engaged, diagnosis, None, evidence.to_owned());
         return;
