@@ -293,6 +293,27 @@ static bool can_take_back(const struct sock *peer)
 }
 
 /*
+ * Lets what @sk sent arrive at @peer and be acknowledged, with both locked: the bytes
+ * had arrived before, so SIOCOUTQ is not to count them, nor the send buffer.
+ */
+static void arrive(struct sock *sk, struct sock *peer)
+{
+	struct inet_connection_sock *icsk = inet_csk(peer);
+	bool more;
+
+	do {
+		more = sk_flush_backlog(peer);
+		more |= sk_flush_backlog(sk);
+	} while (more);
+	/* the last segment's acknowledgment waits for another one */
+	if (inet_csk_ack_scheduled(peer))
+		__tcp_send_ack(peer, tcp_sk(peer)->rcv_nxt, 0);
+	/* what is on its way still: at once when it comes */
+	icsk->icsk_ack.pending |= ICSK_ACK_NOW;
+	sk_flush_backlog(sk);
+}
+
+/*
  * Moves the unread bytes of @reader's ring into TCP, with both sockets locked and
  * @reading held. True if the ring is empty then. TCP's younger bytes, or a FIN,
  * make it impossible; want of memory may let a part of them go.
@@ -333,21 +354,8 @@ static bool recall_locked(struct sp_end *reader, struct sock *sk)
 	WRITE_ONCE(ring->at, ring->at + moved);
 	if (!fault(recall_twice))
 		sp_ring_consume(ring, moved);
+	arrive(sk, reader->sk);
 	return moved == unread;
-}
-
-/*
- * Acknowledges what a recall has brought to @sk: it had arrived already, and SIOCOUTQ
- * would count it until TCP's delayed ACK.
- */
-static void acknowledge(struct sock *sk)
-{
-	lock_sock(sk);
-	/* in flight, perhaps: then at once when it comes */
-	inet_csk(sk)->icsk_ack.pending |= ICSK_ACK_NOW;
-	if (inet_csk_ack_scheduled(sk))
-		__tcp_send_ack(sk, tcp_sk(sk)->rcv_nxt, 0);
-	release_sock(sk);
 }
 
 /*
@@ -365,7 +373,6 @@ bool sp_recall(struct sp_end *reader)
 	sp_lock_both(sk, reader->sk);
 	empty = recall_locked(reader, sk);
 	sp_unlock_both(sk, reader->sk);
-	acknowledge(reader->sk);
 	sock_put(sk);
 	return empty;
 }
@@ -398,15 +405,12 @@ static int send_urgent(struct sp_end *end, struct msghdr *msg, size_t len)
 		recall_locked(to, sk);
 		release_sock(peer);
 		mutex_unlock(&to->reading);
+		sock_put(peer);
 	} else {
 		lock_sock(sk);
 	}
 	ret = tcp_sendmsg_locked(sk, msg, len);
 	release_sock(sk);
-	if (peer) {
-		acknowledge(peer);
-		sock_put(peer);
-	}
 	return ret;
 }
 
