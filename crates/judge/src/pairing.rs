@@ -19,6 +19,7 @@ pub(crate) fn judge(model: &mut Model<'_>) {
     };
     let in_map = updates == [Some(0); 2];
     let attempt = model.scenario.attempt;
+    let is_reconnected = model.connection >= model.scenario.pairs;
     for endpoint in Endpoint::BOTH {
         let (own, peer) = (endpoint.index(), endpoint.peer().index());
         if let Some(result) = further[own] {
@@ -40,6 +41,8 @@ pub(crate) fn judge(model: &mut Model<'_>) {
             EEXIST => Some(("eexist-without-a-pair", "its peer's call has not paired them")),
             ENOENT if in_map => Some(("enoent-with-both-in-map", "both sides are in the sockhash")),
             ENOENT => None,
+            // it has found the server of the connection before, which a call under way keeps in the map
+            EINVAL if is_reconnected && by_peer => None,
             EINVAL => Some((
                 "einval-on-a-fresh-connection",
                 "the two are valid, connected and without urgent data",
@@ -82,7 +85,7 @@ fn additional(
     };
     let complaint = match -result {
         // a reconnect: the stranger may be closed by now
-        _ if !twice && usize::from(model.connection) >= usize::from(model.scenario.pairs) => None,
+        _ if !twice && model.connection >= model.scenario.pairs => None,
         0 if paired && twice => Some(("paired-twice", "it had been paired by then")),
         0 if paired => Some(("paired-with-a-stranger", "the stranger was paired already")),
         0 | EEXIST | ENOENT | ENOMEM => None,

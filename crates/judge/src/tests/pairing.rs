@@ -27,6 +27,19 @@ fn one_side_pairs_and_the_other_finds_itself_paired() {
 }
 
 #[test_log::test]
+fn a_client_that_connects_again_may_find_the_old_server() {
+    let again = |results| {
+        let mut story = asked([None, Some(0)], IN);
+        let mut second = story.history.connections[0].clone();
+        second.pairing = Pairing::Asked { results, updates: IN, further: [None; 2] };
+        story.history.connections.push(second);
+        story
+    };
+    again([Some(-22), Some(0)]).passes();
+    again([Some(-22), None]).breaks(&[(Invariant::PairResult, "einval-on-a-fresh-connection")]);
+}
+
+#[test_log::test]
 fn a_pair_that_was_asked_for_is_one_or_somebody_says_why_not() {
     asked([None, None], [Some(0), Some(-7)]).passes();
     asked([None, None], IN).breaks(&[(Invariant::Engaged, "neither-found-its-peer")]);
