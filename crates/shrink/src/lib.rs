@@ -58,10 +58,11 @@ pub fn shrink<E>(
     loop {
         let before = search.best.clone();
         search.calm_network()?;
-        search.keep_awake()?;
+        search.keep_all_awake()?;
         search.leave_out_pairs()?;
         search.leave_out_lanes()?;
         search.leave_out_steps()?;
+        search.keep_awake()?;
         search.leave_out_unused()?;
         search.replace_nonblock()?;
         search.leave_out_setup()?;

@@ -36,11 +36,16 @@ impl<E, F: FnMut(&Scenario) -> Result<bool, E>> Search<F> {
         Ok(())
     }
 
-    /// Calls that do not sleep, where sleeping does not matter: without what wakes it, a call costs each try its bound.
-    pub(crate) fn keep_awake(&mut self) -> Result<(), E> {
+    /// No call that sleeps, where sleeping does not matter: without what wakes it, a call costs each try its bound.
+    pub(crate) fn keep_all_awake(&mut self) -> Result<(), E> {
         self.with(|candidate| {
             candidate.steps.iter_mut().for_each(|step| step.op = awake(step.op));
         })?;
+        Ok(())
+    }
+
+    /// The same call by call: where most may go, that is quicker once they are gone.
+    pub(crate) fn keep_awake(&mut self) -> Result<(), E> {
         for at in 0..self.best.steps.len() {
             if self.is_thorough() && self.best.may_sleep()[at] {
                 self.with(|candidate| candidate.steps[at].op = awake(candidate.steps[at].op))?;
