@@ -23,6 +23,10 @@ use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
 
+/// How long a worker waits before it looks whether the campaign is over.
+const TURN: Duration = Duration::from_secs(1);
+/// How long scenarios that are under way may go on once it is: where calls hang, each of them takes minutes.
+const GRACE: Duration = Duration::from_secs(20);
 /// How often the summary on disk and the progress bar follow.
 const TICK: Duration = Duration::from_millis(250);
 /// How many ticks pass between two writes of the summary.
@@ -205,6 +209,7 @@ impl Shared<'_> {
         let mut spec = campaign.target.spec(key, console)?;
         spec.machine.vcpus = campaign.vcpus_of(vm);
         let mut runner = Runner::for_many(spec);
+        let mut stopped = None;
         loop {
             while runner.has_room() {
                 let Some(job) = self.generate() else { break };
@@ -213,6 +218,7 @@ impl Shared<'_> {
             }
             if self.stop.load(Ordering::Relaxed) {
                 runner.forget_waiting();
+                stopped.get_or_insert_with(Instant::now);
             }
             if runner.is_idle() {
                 runner.finish()?;
@@ -220,7 +226,15 @@ impl Shared<'_> {
             if runner.is_idle() {
                 return Ok(());
             }
-            let event = runner.next()?;
+            let Some(event) = runner.next_within(TURN)? else {
+                if stopped.is_some_and(|stopped| stopped.elapsed() > GRACE) {
+                    let left = runner.under_way();
+                    self.bar
+                        .line(&format!("left behind: {left} scenarios that take too long to end"));
+                    runner.stop();
+                }
+                continue;
+            };
             self.start_clock(&runner);
             self.judge(event)?;
         }

@@ -169,15 +169,36 @@ impl Runner {
     /// When no machine can be started or set up, or too many were lost in a row.
     pub fn next(&mut self) -> Result<Event, Failure> {
         loop {
+            if let Some(event) = self.next_within(SILENCE)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The same, but no longer than this, to the second; `None` if nothing has happened by then.
+    ///
+    /// # Errors
+    /// As [`Runner::next`].
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Event>, Failure> {
+        let begun = Instant::now();
+        loop {
             self.supply()?;
             if let Some(event) = self.backlog.pop_front() {
-                return Ok(event);
+                return Ok(Some(event));
+            }
+            if begun.elapsed() >= time {
+                return Ok(None);
             }
             self.wait(Duration::from_secs(1))?;
             if self.last_news.elapsed() > SILENCE {
                 self.silent(SILENCE);
             }
         }
+    }
+
+    /// How many scenarios the guest was given and has not answered.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
     }
 
     /// Waits until the kernel has had time to complain about the last scenario: a splat may come a little later
