@@ -171,6 +171,8 @@ fn ahead(model: &Model<'_>, endpoint: Endpoint, ask: Ask) -> Option<u64> {
         // io_uring(7) tries again for the rest, and peeks at the same bytes
         _ if ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) => None,
         PeekOff::Off => Some(0),
+        // a second urgent byte makes TCP drop the first one, if the reader is there (tcp_check_urg)
+        PeekOff::At(1..) if !model.incoming(endpoint).urgent.is_empty() => None,
         PeekOff::At(off) => Some(off),
         PeekOff::Unknown => None,
     }

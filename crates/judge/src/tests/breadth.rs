@@ -150,6 +150,10 @@ fn peeks_begin_where_they_were_told_to() {
     reset(10).passes();
     reset(9).breaks(&[(Invariant::Loss, "queued-bytes-lost-at-reset")]);
     peeks().recv(Server, 50, 0..50).peek(Server, 5, 50..55).passes();
+    let urgent = |story: Story, len| story.sent(Client, len, SendFlags::OOB, Outcome::Value(len));
+    let off = Story::new().value(Server, Op::Set(SockOption::PeekOff(10)), 0);
+    // the first urgent byte is dropped
+    urgent(urgent(off, 1), 100).peek(Server, 20, 11..31).passes();
 }
 
 #[test_log::test]
