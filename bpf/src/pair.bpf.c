@@ -32,8 +32,7 @@ const volatile __u32 busy_poll_us = 0;
 #define ATTEMPT_ONCE 0 /* nothing */
 #define ATTEMPT_TWICE 1 /* the same once more, right after */
 #define ATTEMPT_STRANGER 2 /* before it, an endpoint of another connection */
-#define ATTEMPT_LEAVE                                                          \
-	3 /* not even that: both stay in the SOCKHASH as they are */
+#define ATTEMPT_LEAVE 3 /* not even that */
 
 struct attempt {
 	__u32 kind;

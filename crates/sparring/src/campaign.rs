@@ -227,10 +227,12 @@ impl Shared<'_> {
                 return Ok(());
             }
             let Some(event) = runner.next_within(TURN)? else {
-                if stopped.is_some_and(|stopped| stopped.elapsed() > GRACE) {
-                    let left = runner.under_way();
-                    self.bar
-                        .line(&format!("left behind: {left} scenarios that take too long to end"));
+                // of a guest that says nothing, its silence will tell
+                if stopped.is_some_and(|stopped| stopped.elapsed() > GRACE)
+                    && let Some(left) = runner.slow()
+                {
+                    let reason = format!("{left} scenarios took too long to end");
+                    self.lock().unchecked = Some(reason);
                     runner.stop();
                 }
                 continue;

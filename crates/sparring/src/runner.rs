@@ -38,6 +38,8 @@ const GLANCE: Duration = Duration::from_millis(50);
 const SILENCE: Duration = Duration::from_secs(60);
 /// The diagnosis of a guest that gave no answer in time.
 pub const GUEST_SILENT: &str = "guest-silent";
+/// A guest whose calls return says so oftener than this ([`FromGuest::Busy`]).
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Machines lost in a row, with nothing done in between, after which the runner gives up.
 const LOSSES: u32 = 3;
 
@@ -196,9 +198,9 @@ impl Runner {
         }
     }
 
-    /// How many scenarios the guest was given and has not answered.
-    pub fn under_way(&self) -> usize {
-        self.under_way.len()
+    /// How many scenarios the guest was given and has not answered, if it has just said that calls return.
+    pub fn slow(&self) -> Option<usize> {
+        (self.last_news.elapsed() < HEARTBEAT).then_some(self.under_way.len())
     }
 
     /// Waits until the kernel has had time to complain about the last scenario: a splat may come a little later
