@@ -16,11 +16,13 @@ mod leak;
 mod ledger;
 mod narrow;
 mod plain;
+mod program;
 mod progress;
 mod replay;
 mod runner;
 mod tally;
 mod target;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,7 @@ enum Command {
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
+    Shell(commands::shell::Args),
     Test(commands::test::Args),
 }
 
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),
+        Command::Shell(args) => commands::shell::run(&args),
         Command::Test(args) => commands::test::run(&args).map(Into::into),
     };
     exit::finish(result)

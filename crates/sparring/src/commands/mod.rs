@@ -6,6 +6,7 @@ pub mod exec;
 pub mod fuzz;
 pub mod kernel;
 pub mod run;
+pub mod shell;
 pub mod shrink;
 pub mod test;
 
