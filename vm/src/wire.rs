@@ -98,8 +98,17 @@ pub struct Program {
     pub argv: Vec<OsString>,
     /// All of its environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether it gets a terminal ([`TERMINAL_PORT`]) instead of plain streams.
-    pub terminal: bool,
+    /// The size of its terminal ([`TERMINAL_PORT`]), where it gets one instead of plain streams.
+    pub terminal: Option<Window>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its height.
+    pub rows: u16,
+    /// Its width.
+    pub columns: u16,
 }
 
 /// How a program in the guest ended.
@@ -146,6 +155,8 @@ pub enum ToGuest {
     /// Press a magic SysRq key (Linux, `admin-guide/sysrq.rst`), at once and whatever else is under way.
     /// Not answered: what it does shows on the console.
     Sysrq(char),
+    /// The terminal of the program that runs has another size, at once. Not answered.
+    Resize(Window),
     /// Sync and power off.
     PowerOff,
 }

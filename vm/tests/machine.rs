@@ -196,7 +196,7 @@ fn a_program_of_the_host_runs_in_the_guest() {
     let program = Program {
         argv: ["sh", "-c", script].map(Into::into).into(),
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-        terminal: false,
+        terminal: None,
     };
     (&streams.stdin).write_all(b"from the host\n").unwrap();
     machine.send(&ToGuest::Exec(program)).unwrap();
@@ -221,7 +221,7 @@ fn a_dead_agent_is_no_panic() {
     let program = Program {
         argv: ["sh", "-c", "kill -KILL $PPID"].map(Into::into).into(),
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
-        terminal: false,
+        terminal: None,
     };
     machine.send(&ToGuest::Exec(program)).unwrap();
     let died = Ending::AgentDied("the worker was killed by SIGKILL".into());

@@ -5,16 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod comparison;
 mod file;
 mod finding;
 mod markdown;
 mod plain;
+mod record;
 mod summary;
 mod timeline;
 
+pub use comparison::{Comparison, Night, accumulated};
 pub use file::{WriteError, write};
 pub use finding::{Artifacts, Finding, FindingKey, Reliability};
 pub use markdown::{Context, markdown};
 pub use plain::Plain;
+pub use record::{ReadError, Record, Seen, read_campaign, read_kept, read_known, write_known};
 pub use summary::Summary;
 pub use timeline::timeline;

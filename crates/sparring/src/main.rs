@@ -16,11 +16,13 @@ mod leak;
 mod ledger;
 mod narrow;
 mod plain;
+mod program;
 mod progress;
 mod replay;
 mod runner;
 mod tally;
 mod target;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -43,10 +45,12 @@ enum Command {
     Fuzz(commands::fuzz::Args),
     Run(commands::run::Args),
     Shrink(commands::shrink::Args),
+    Diff(commands::diff::Args),
     Evaluate(commands::evaluate::Args),
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
+    Shell(commands::shell::Args),
     Test(commands::test::Args),
 }
 
@@ -61,10 +65,12 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => commands::fuzz::run(&args).map(Into::into),
         Command::Run(args) => commands::run::run(&args).map(Into::into),
         Command::Shrink(args) => commands::shrink::run(&args).map(Into::into),
+        Command::Diff(args) => commands::diff::run(&args).map(Into::into),
         Command::Evaluate(args) => commands::evaluate::run(&args).map(Into::into),
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),
+        Command::Shell(args) => commands::shell::run(&args),
         Command::Test(args) => commands::test::run(&args).map(Into::into),
     };
     exit::finish(result)

@@ -258,6 +258,9 @@ impl TargetArgs {
         for module in &self.module {
             name += &format!(", module {}", file_name(Path::new(module)));
         }
+        if self.source.flavour != Flavour::default() {
+            name += &format!(", flavour {}", self.source.flavour);
+        }
         name
     }
 

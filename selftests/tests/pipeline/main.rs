@@ -10,6 +10,7 @@ mod bench;
 mod cli;
 mod evaluate;
 mod reference;
+mod shell;
 mod shrink;
 mod verdicts;
 
@@ -42,6 +43,7 @@ fn main() {
         bad_input::PLAIN,
         bench::PLAIN,
         evaluate::ALL,
+        shell::ALL,
         shrink::ALL,
     ]
     .concat();

@@ -6,19 +6,39 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use vm::wire::TERMINAL_PORT;
 
 /// How long ports may take to appear: the host announces them one by one.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 const CLASS: &str = "/sys/class/virtio-ports";
+/// A port that is a console is a terminal as well, and cannot be opened as a port (`port_fops_open()` in
+/// `drivers/char/virtio_console.c`). There is only one, so it is the first.
+const TERMINAL: &str = "/dev/hvc0";
 
 /// Opens the port of that name, for reading and writing.
 pub fn open(name: &str) -> Result<File> {
+    open_device(name, &wait_for(name)?)
+}
+
+/// Opens the terminal that the host gave the guest.
+pub fn terminal() -> Result<File> {
+    // its name comes last, when the terminal is there
+    wait_for(TERMINAL_PORT)?;
+    open_device(TERMINAL_PORT, Path::new(TERMINAL))
+}
+
+fn open_device(name: &str, device: &Path) -> Result<File> {
+    let opened = File::options().read(true).write(true).open(device);
+    opened.with_context(|| format!("port {name} ({})", device.display()))
+}
+
+/// The device of the port of that name.
+fn wait_for(name: &str) -> Result<PathBuf> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(device) = find(Path::new(CLASS), name) {
-            let opened = File::options().read(true).write(true).open(&device);
-            return opened.with_context(|| format!("port {name} ({})", device.display()));
+            return Ok(device);
         }
         if !Path::new(CLASS).exists() {
             bail!("no virtio ports: the kernel needs CONFIG_VIRTIO_CONSOLE and CONFIG_VIRTIO_PCI");

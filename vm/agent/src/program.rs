@@ -5,7 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result};
-use vm::wire::{Exit, Program, STDERR_PORT, STDIN_PORT, STDOUT_PORT, TERMINAL_PORT};
+use rustix::termios::{Winsize, tcsetwinsize};
+use vm::wire::{Exit, Program, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Window};
 
 use crate::{ports, say};
 
@@ -33,7 +34,7 @@ pub fn run(program: &Program) -> Exit {
 
 fn status(program: &Program) -> Result<ExitStatus> {
     let name = program.argv.first().context("no program")?;
-    let mut command = if program.terminal {
+    let mut command = if program.terminal.is_some() {
         // a session of its own, with the terminal as its controlling one: job control needs it
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(name);
@@ -48,9 +49,10 @@ fn status(program: &Program) -> Result<ExitStatus> {
     command.status().with_context(|| format!("{} cannot be started", name.display()))
 }
 
-fn streams(terminal: bool) -> Result<[Stdio; 3]> {
-    if terminal {
-        let terminal = ports::open(TERMINAL_PORT)?;
+fn streams(terminal: Option<Window>) -> Result<[Stdio; 3]> {
+    if let Some(window) = terminal {
+        let terminal = ports::terminal()?;
+        resize(&terminal, window)?;
         let again = |file: &File| file.try_clone().context("the terminal");
         return Ok([again(&terminal)?.into(), again(&terminal)?.into(), terminal.into()]);
     }
@@ -59,4 +61,11 @@ fn streams(terminal: bool) -> Result<[Stdio; 3]> {
         ports::open(STDOUT_PORT)?.into(),
         ports::open(STDERR_PORT)?.into(),
     ])
+}
+
+/// Tells the terminal its size; what runs on it is told by a `SIGWINCH`.
+pub fn resize(terminal: &File, window: Window) -> Result<()> {
+    let Window { rows, columns } = window;
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).context("the size of the terminal")
 }

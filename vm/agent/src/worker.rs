@@ -63,6 +63,12 @@ fn listen(control: &mut impl io::Read, mut sysrq: Option<File>, messages: &Sende
     loop {
         match wire::read(control) {
             Ok(Some(ToGuest::Sysrq(key))) => press(sysrq.as_mut(), key),
+            Ok(Some(ToGuest::Resize(window))) => {
+                let resized = ports::terminal().and_then(|file| program::resize(&file, window));
+                if let Err(error) = resized {
+                    tracing::debug!("{error:#}");
+                }
+            }
             Ok(Some(message)) => {
                 if messages.send(message).is_err() {
                     return;
@@ -126,8 +132,8 @@ fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
             }),
             ToGuest::Exec(program) => FromGuest::Exited(program::run(&program)),
             ToGuest::PowerOff => return Ok(()),
-            // the first is over, the other is the listener's
-            ToGuest::Share(_) | ToGuest::Sysrq(_) => continue,
+            // the first is over, the others are the listener's
+            ToGuest::Share(_) | ToGuest::Sysrq(_) | ToGuest::Resize(_) => continue,
         };
         results.say(&answer).context("results")?;
     }

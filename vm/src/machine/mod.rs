@@ -30,6 +30,7 @@ pub use booting::BootError;
 
 use booting::again_where_emulated;
 use process::Process;
+use qemu::GuestStreams;
 
 /// The program that machines are made of.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
@@ -146,7 +147,8 @@ pub struct Machine {
 /// was switched off: nothing orders them with [`FromGuest::Exited`].
 #[derive(Debug)]
 pub struct Streams {
-    /// Dropped, it ends for the program, too; but the end overtakes what the program has not read yet.
+    /// Shut down for writing, it ends for the program behind what was written: QEMU reads the end of the stream. Dropped,
+    /// it is hung up, which overtakes what QEMU has not read yet (`tcp_chr_hup()` in `chardev/char-socket.c`).
     pub stdin: UnixStream,
     /// What it prints.
     pub stdout: UnixStream,
@@ -171,7 +173,7 @@ impl Machine {
     /// # Errors
     /// When it does not; each way is a variant of [`BootError`].
     pub fn boot(spec: &MachineSpec) -> Result<Machine, BootError> {
-        again_where_emulated(spec.accel, || Machine::boot_on(spec, None))
+        again_where_emulated(spec.accel, || Machine::boot_on(spec, GuestStreams::None))
     }
 
     /// The same, for [`ToGuest::Exec`]: with the streams of a program.
@@ -184,12 +186,24 @@ impl Machine {
             let (stdout, stdout_guest) = UnixStream::pair()?;
             let (stderr, stderr_guest) = UnixStream::pair()?;
             let guest = [stdin_guest, stdout_guest, stderr_guest];
-            let machine = Machine::boot_on(spec, Some(guest))?;
+            let machine = Machine::boot_on(spec, GuestStreams::Three(guest))?;
             Ok((machine, Streams { stdin, stdout, stderr }))
         })
     }
 
-    fn boot_on(spec: &MachineSpec, streams: Option<[UnixStream; 3]>) -> Result<Machine, BootError> {
+    /// The same, with the host's end of a program's terminal. Like [`Streams`] it is to be read to its end.
+    ///
+    /// # Errors
+    /// As [`Machine::boot`].
+    pub fn boot_with_terminal(spec: &MachineSpec) -> Result<(Machine, UnixStream), BootError> {
+        again_where_emulated(spec.accel, || {
+            let (terminal, guest) = UnixStream::pair()?;
+            let machine = Machine::boot_on(spec, GuestStreams::Terminal(guest))?;
+            Ok((machine, terminal))
+        })
+    }
+
+    fn boot_on(spec: &MachineSpec, streams: GuestStreams) -> Result<Machine, BootError> {
         let start = Instant::now();
         let at = |path: &Path| {
             let path = path.to_owned();

@@ -59,7 +59,7 @@ struct Ends {
 pub(super) fn start(
     spec: &MachineSpec,
     log: File,
-    streams: Option<[UnixStream; 3]>,
+    streams: qemu::GuestStreams,
 ) -> Result<(Process, UnixStream, Receiver<Event>), BootError> {
     let (control, control_guest) = UnixStream::pair()?;
     let (results, results_guest) = UnixStream::pair()?;

@@ -14,6 +14,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use super::{MachineSpec, QEMU};
 use crate::wire::{
     CONTROL_PORT, RESULTS_PORT, ROOT_TAG, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Share, Shares,
+    TERMINAL_PORT,
 };
 
 /// Numbers of the descriptors in QEMU.
@@ -22,7 +23,7 @@ const CONTROL: i32 = 4;
 const RESULTS: i32 = 5;
 const CONSOLE: i32 = 6;
 const MONITOR: i32 = 7;
-const STREAMS: [(&str, i32); 3] = [(STDIN_PORT, 8), (STDOUT_PORT, 9), (STDERR_PORT, 10)];
+const FIRST_STREAM: i32 = 8;
 
 /// What QEMU gets from us.
 pub(super) struct Inherited {
@@ -31,8 +32,39 @@ pub(super) struct Inherited {
     pub(super) results: UnixStream,
     pub(super) console: PipeWriter,
     pub(super) monitor: UnixStream,
-    /// Standard input, output and error of a program in the guest.
-    pub(super) streams: Option<[UnixStream; 3]>,
+    pub(super) streams: GuestStreams,
+}
+
+/// The guest's ends of what a program in it talks to.
+pub(super) enum GuestStreams {
+    /// There is no program.
+    None,
+    /// Standard input, output and error.
+    Three([UnixStream; 3]),
+    /// All in one.
+    Terminal(UnixStream),
+}
+
+impl GuestStreams {
+    /// The devices that they are, with their names.
+    fn devices(&self) -> &'static [(&'static str, &'static str)] {
+        const PORT: &str = "virtserialport";
+        match self {
+            GuestStreams::None => &[],
+            GuestStreams::Three(_) => {
+                &[(PORT, STDIN_PORT), (PORT, STDOUT_PORT), (PORT, STDERR_PORT)]
+            }
+            GuestStreams::Terminal(_) => &[("virtconsole", TERMINAL_PORT)],
+        }
+    }
+
+    fn into_ends(self) -> Vec<UnixStream> {
+        match self {
+            GuestStreams::None => Vec::new(),
+            GuestStreams::Three(ends) => ends.into(),
+            GuestStreams::Terminal(end) => vec![end],
+        }
+    }
 }
 
 /// What the guest has to mount: outer directories before inner ones.
@@ -54,7 +86,7 @@ pub(super) fn command(spec: &MachineSpec, inherited: Inherited) -> io::Result<Co
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", QEMU])
-        .args(arguments(spec, inherited.streams.is_some()));
+        .args(arguments(spec, inherited.streams.devices()));
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let map = |fd: OwnedFd, child_fd| FdMapping { parent_fd: fd, child_fd };
     let mut mappings = vec![
@@ -64,14 +96,14 @@ pub(super) fn command(spec: &MachineSpec, inherited: Inherited) -> io::Result<Co
         map(inherited.console.into(), CONSOLE),
         map(inherited.monitor.into(), MONITOR),
     ];
-    for (stream, (_, fd)) in inherited.streams.into_iter().flatten().zip(STREAMS) {
+    for (stream, fd) in inherited.streams.into_ends().into_iter().zip(FIRST_STREAM..) {
         mappings.push(map(stream.into(), fd));
     }
     command.fd_mappings(mappings).map_err(io::Error::other)?;
     Ok(command)
 }
 
-fn arguments(spec: &MachineSpec, streams: bool) -> Vec<OsString> {
+fn arguments(spec: &MachineSpec, streams: &[(&str, &str)]) -> Vec<OsString> {
     let mut all: Vec<OsString> = Vec::new();
     let mut add = |words: &[&str]| all.extend(words.iter().map(OsString::from));
     add(&["-name", "sparring", "-M", "q35,usb=off,vmport=off", "-nodefaults", "-no-user-config"]);
@@ -87,9 +119,9 @@ fn arguments(spec: &MachineSpec, streams: bool) -> Vec<OsString> {
     add(&["-device", "virtio-serial-pci"]);
     add(&["-device", &format!("virtserialport,chardev=control,name={CONTROL_PORT}")]);
     add(&["-device", &format!("virtserialport,chardev=results,name={RESULTS_PORT}")]);
-    for (name, fd) in STREAMS.iter().filter(|_| streams) {
+    for ((device, name), fd) in streams.iter().zip(FIRST_STREAM..) {
         add(&["-chardev", &format!("socket,id={name},fd={fd}")]);
-        add(&["-device", &format!("virtserialport,chardev={name},name={name}")]);
+        add(&["-device", &format!("{device},chardev={name},name={name}")]);
     }
     add(&["-append", &crate::boot::command_line(&spec.append)]);
     add(&["-initrd", &format!("/proc/self/fd/{INITRAMFS}")]);
@@ -159,7 +191,7 @@ mod tests {
 
     #[test_log::test]
     fn only_the_named_directories_are_writable() {
-        let all = arguments(&spec(), false);
+        let all = arguments(&spec(), &[]);
         let shares: Vec<_> = all
             .iter()
             .filter_map(|a| a.to_str())

@@ -1,22 +1,18 @@
 //! `sparring exec`: run a program of the host in a guest. It is the cargo runner of the tests that need one.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scenario::payload::Key;
-use vm::machine::{Ending, Event, Machine};
-use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, ToGuest};
+use vm::machine::Machine;
+use vm::wire::Program;
 
 use crate::exit::Failure;
 use crate::interrupt;
+use crate::program::{ProgramGuest, copy_out};
 use crate::target::TargetArgs;
-
-/// How long the guest may take to switch itself off.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Run a program of the host in a guest, with its streams, environment and exit code.
 ///
@@ -41,81 +37,22 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let target = args.target.resolve()?;
     let interrupted = interrupt::flag()?;
-    let scratch = tempfile::Builder::new()
-        .prefix("sparring-exec-")
-        .tempdir()
-        .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
-    let cwd = std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?;
-    let mut spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
-    spec.machine.writable = vec![cwd.clone()];
-    spec.machine.cwd = cwd;
-    spec.machine.vcpus = args.vcpus;
-    let (mut machine, streams) =
-        Machine::boot_with_streams(&spec.machine).map_err(|e| spec.boot_failure(&e))?;
-    if !spec.plan.modules.is_empty() {
-        // which sockets are paired, and by what, is the program's
-        let plan = Plan { pairing: Pairing::None, counters: None, ..spec.plan.clone() };
-        if let Some(headline) = spec.set_up(&mut machine, &plan)?.first() {
-            return Err(Failure::Kernel(format!(
-                "the kernel complained about a module: {headline}"
-            )));
-        }
+    let (guest, streams) =
+        ProgramGuest::boot(&target, args.vcpus, false, Machine::boot_with_streams)?;
+    if let Some(headline) = guest.early.first() {
+        return Err(Failure::Kernel(format!("the kernel complained about a module: {headline}")));
     }
     let program = Program {
         argv: args.program.clone(),
         environment: std::env::vars_os().collect(),
-        terminal: false,
+        terminal: None,
     };
-    machine
-        .send(&ToGuest::Exec(program))
-        .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
+    let end = args.time.map(|time| Instant::now() + time);
     thread::scope(|scope| {
         // the program's input stays open and empty: it belongs to a test, not to a person
         let _stdin = streams.stdin;
-        scope.spawn(|| copy(&streams.stdout, &mut io::stdout()));
-        scope.spawn(|| copy(&streams.stderr, &mut io::stderr()));
-        let mut complained = false;
-        let end = args.time.map(|time| Instant::now() + time);
-        let exit = loop {
-            if end.is_some_and(|end| Instant::now() > end)
-                || interrupted.load(std::sync::atomic::Ordering::Relaxed)
-            {
-                machine.kill();
-            }
-            match machine.next_event(Duration::from_millis(200)) {
-                Event::Message(FromGuest::Exited(exit)) => break exit,
-                Event::Message(other) => {
-                    tracing::warn!(?other, "unexpected message from the guest");
-                }
-                Event::Splat(splat) => {
-                    eprintln!("sparring: {}", splat.text);
-                    complained = true;
-                }
-                Event::Ended(Ending::Panic(panic)) => {
-                    return Err(Failure::Kernel(format!("the kernel panicked: {}", panic.text)));
-                }
-                Event::Ended(ending) => {
-                    return Err(Failure::Harness(format!("the guest ended: {ending:?}")));
-                }
-                Event::Timeout => {}
-            }
-        };
-        // ends the streams, which the copies wait for
-        let rest = machine.power_off(PATIENCE);
-        complained |= rest.iter().any(|event| matches!(event, Event::Splat(_)));
-        if complained {
-            return Err(Failure::Kernel("the kernel complained, see above".into()));
-        }
-        let code = match exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        };
-        Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+        scope.spawn(|| copy_out(&streams.stdout, io::stdout()));
+        scope.spawn(|| copy_out(&streams.stderr, io::stderr()));
+        guest.run(program, end, &interrupted, None)
     })
-}
-
-fn copy(mut from: &UnixStream, to: &mut impl Write) {
-    if let Err(error) = io::copy(&mut from, to) {
-        tracing::warn!("lost a part of the program's output: {error}");
-    }
 }

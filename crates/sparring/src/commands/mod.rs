@@ -1,11 +1,13 @@
 //! One file per command.
 
 pub mod bench;
+pub mod diff;
 pub mod evaluate;
 pub mod exec;
 pub mod fuzz;
 pub mod kernel;
 pub mod run;
+pub mod shell;
 pub mod shrink;
 pub mod test;
 
