@@ -6,5 +6,6 @@ pub mod accel;
 pub mod boot;
 pub mod kernel;
 pub mod machine;
+pub mod patience;
 pub mod splat;
 pub mod wire;

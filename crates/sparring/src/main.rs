@@ -21,6 +21,7 @@ mod replay;
 mod runner;
 mod tally;
 mod target;
+mod waning;
 
 use std::process::ExitCode;
 
