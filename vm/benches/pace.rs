@@ -25,6 +25,7 @@ use scenario::{
 use vm::accel::decide;
 use vm::kernel::{self, Cache};
 use vm::machine::{Event, Machine, MachineSpec};
+use vm::patience::{self, Patience};
 use vm::wire::{FromGuest, Pairing, Plan, ToGuest};
 
 /// A machine that takes longer to answer is lost.
@@ -55,26 +56,28 @@ fn main() {
     println!("boot to hello: {:.2?}, {} processors", machine.hello().took, machine.hello().cpus);
     machine.send(&ToGuest::Setup(plan())).expect("a guest that listens");
     assert_eq!(answer(&mut machine), FromGuest::Ready);
+    // those of a campaign
+    let bounds = patience::bounds(machine.hello().took.as_secs_f64(), Patience::Judging);
     let mut kinds = kinds();
     // cargo itself says --bench
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     kinds.retain(|kind| chosen.is_empty() || chosen.iter().any(|part| kind.name.contains(part)));
     for kind in &mut kinds {
         // its networks are made, and its threads started
-        kind.run(&mut machine);
+        kind.run(&mut machine, bounds);
         kind.rounds.clear();
     }
     for _ in 0..rounds {
-        kinds.iter_mut().for_each(|kind| kind.run(&mut machine));
+        kinds.iter_mut().for_each(|kind| kind.run(&mut machine, bounds));
     }
     kinds.iter().for_each(Kind::print);
     machine.power_off(LONG);
 }
 
 impl Kind {
-    fn run(&mut self, machine: &mut Machine) {
+    fn run(&mut self, machine: &mut Machine, bounds: Bounds) {
         let begun = Instant::now();
-        let histories = self.histories(machine);
+        let histories = self.histories(machine, bounds);
         let running = begun.elapsed();
         let begun = Instant::now();
         for (scenario, history) in self.scenarios.iter().zip(&histories) {
@@ -83,12 +86,12 @@ impl Kind {
         self.rounds.push(Round { running, judging: begun.elapsed() });
     }
 
-    fn histories(&self, machine: &mut Machine) -> Vec<History> {
+    fn histories(&self, machine: &mut Machine, bounds: Bounds) -> Vec<History> {
         let mut waiting = (0..).zip(&self.scenarios);
         let mut send = |machine: &mut Machine| {
             if let Some((number, scenario)) = waiting.next() {
                 let scenario = scenario.clone();
-                let run = ToGuest::Run { number, run: 0, scenario };
+                let run = ToGuest::Run { number, run: 0, bounds, scenario };
                 machine.send(&run).expect("a guest that listens");
             }
         };
@@ -209,8 +212,7 @@ fn plan() -> Plan {
         pairing: Pairing::None,
         counters: None,
         key: Key::from_seed(1),
-        // those of a campaign under emulation
-        bounds: Bounds { call_ms: 10_000, drain_ms: 10_000, settle_ms: 50 },
+        connect_within: LONG,
     }
 }
 

@@ -7,5 +7,6 @@ pub mod boot;
 pub mod coverage;
 pub mod kernel;
 pub mod machine;
+pub mod patience;
 pub mod splat;
 pub mod wire;

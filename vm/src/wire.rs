@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use scenario::Scenario;
 use scenario::bench::{Contenders, Load, Measurement, Trouble};
@@ -69,8 +70,8 @@ pub struct Plan {
     pub counters: Option<PathBuf>,
     /// Key of the payload.
     pub key: Key,
-    /// Time limits.
-    pub bounds: Bounds,
+    /// How long connecting two endpoints may take.
+    pub connect_within: Duration,
 }
 
 /// A host directory that the guest may write to.
@@ -135,6 +136,8 @@ pub enum ToGuest {
         number: u64,
         /// The run, for [`scenario::payload::Stream`].
         run: u16,
+        /// Its time limits.
+        bounds: Bounds,
         /// What to run.
         scenario: Scenario,
     },

@@ -63,7 +63,7 @@ fn plan() -> Plan {
         pairing: Pairing::None,
         counters: None,
         key: Key::from_seed(1),
-        bounds: Bounds::default(),
+        connect_within: LONG,
     }
 }
 
@@ -104,7 +104,8 @@ fn a_guest_says_hello_works_and_switches_itself_off() {
     assert_eq!(message(&mut machine), FromGuest::Ready);
     for number in 0..3 {
         let scenario = Scenario::default();
-        machine.send(&ToGuest::Run { number, run: 0, scenario }).unwrap();
+        let bounds = Bounds::default();
+        machine.send(&ToGuest::Run { number, run: 0, bounds, scenario }).unwrap();
     }
     for wanted in 0..3 {
         let FromGuest::Done { number, .. } = message(&mut machine) else { panic!("not done") };

@@ -36,7 +36,7 @@ pub(crate) struct Task {
 /// What a lane's thread is told.
 enum Order {
     /// Make these calls once all of the group are there.
-    Perform { stage: Arc<Stage>, lane: u8, tasks: Vec<Task>, group: Arc<Group> },
+    Perform { stage: Arc<Stage>, lane: u8, tasks: Vec<Task>, group: Arc<Group>, bound: Duration },
     /// The scenario is over.
     Tidy,
 }
@@ -84,7 +84,8 @@ struct Worker {
 /// The threads that there are so far, one for each lane.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    bound: Duration,
+    /// How long a call may take.
+    pub(crate) bound: Duration,
     recording: Option<Arc<Recording>>,
     workers: Vec<Worker>,
     sender: Sender<News>,
@@ -92,7 +93,7 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// No thread yet. `bound` is how long a call may take.
+    /// No thread yet.
     pub(crate) fn new(bound: Duration) -> Crew {
         let (sender, news) = mpsc::channel();
         Crew { bound, recording: None, workers: Vec::new(), sender, news }
@@ -122,7 +123,8 @@ impl Crew {
         let together = Arc::new(Group { size: group.len(), here: AtomicUsize::new(0) });
         for (lane, tasks) in group {
             let (stage, group) = (Arc::clone(stage), Arc::clone(&together));
-            self.workers[usize::from(lane)].tell(Order::Perform { stage, lane, tasks, group });
+            let order = Order::Perform { stage, lane, tasks, group, bound: self.bound };
+            self.workers[usize::from(lane)].tell(order);
         }
     }
 
@@ -234,7 +236,8 @@ fn work(mut hands: Hands, orders: &Receiver<Order>, news: &Sender<News>) {
     for order in orders {
         match order {
             Order::Tidy => hands.tidy(),
-            Order::Perform { stage, lane, tasks, group } => {
+            Order::Perform { stage, lane, tasks, group, bound } => {
+                hands.watchdog.limit(bound);
                 group.meet();
                 let mut records = Vec::with_capacity(tasks.len());
                 for task in tasks {

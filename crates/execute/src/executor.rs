@@ -50,7 +50,8 @@ impl RingCounter {
 #[derive(Debug)]
 pub struct Executor {
     key: Key,
-    bounds: Bounds,
+    /// How long connecting may take.
+    bound: Duration,
     backstage: Backstage,
     hands: Hands,
     crew: Crew,
@@ -60,16 +61,14 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An executor for a target that pairs by `pairing`, or does not.
+    /// An executor for a target that pairs by `pairing`, or does not. A connection is made within `bound`.
     ///
     /// # Errors
     /// [`Error::Resource`] if memory, the timer, or the signals cannot be had.
-    pub fn new(pairing: Option<Attached>, key: Key, bounds: Bounds) -> Result<Executor, Error> {
-        // a timer set to 0 is off
-        let bound = Duration::from_millis(bounds.call_ms.max(1).into());
+    pub fn new(pairing: Option<Attached>, key: Key, bound: Duration) -> Result<Executor, Error> {
         Ok(Executor {
             key,
-            bounds,
+            bound,
             backstage: Backstage::new(pairing, bound)?,
             hands: Hands::new(bound)?,
             crew: Crew::new(bound),
@@ -132,20 +131,26 @@ impl Executor {
         self.coverage.as_ref().is_some_and(Coverage::is_cut)
     }
 
-    /// Runs one scenario, with `run` to tell its payload from that of other scenarios.
+    /// Runs one scenario within these bounds, with `run` to tell its payload from that of other scenarios.
     ///
     /// # Errors
     /// Only where the harness broke: no connection, or no pairing results or ring counter to be had.
-    pub fn execute(&mut self, run: u16, scenario: &Scenario) -> Result<History, Error> {
+    pub fn execute(
+        &mut self,
+        run: u16,
+        scenario: &Scenario,
+        bounds: Bounds,
+    ) -> Result<History, Error> {
         limits::check(scenario)?;
         let start = Instant::now();
         // none of an earlier scenario's, nor one that the caller's own pipes raised
         take_sigpipes();
+        self.hands.watchdog.limit(self.bound);
         self.hands.watchdog.restart();
         if let Some(coverage) = &mut self.coverage {
             coverage.begin();
         }
-        let history = self.perform(run, scenario, start);
+        let history = self.perform(run, scenario, bounds, start);
         self.hands.tidy();
         if let Some(coverage) = &mut self.coverage {
             coverage.end();
@@ -153,9 +158,19 @@ impl Executor {
         history
     }
 
-    fn perform(&mut self, run: u16, scenario: &Scenario, start: Instant) -> Result<History, Error> {
+    fn perform(
+        &mut self,
+        run: u16,
+        scenario: &Scenario,
+        bounds: Bounds,
+        start: Instant,
+    ) -> Result<History, Error> {
         let before = self.ring_bytes()?;
         let connected = self.backstage.open(scenario)?;
+        // a timer set to 0 is off
+        let bound = Duration::from_millis(bounds.call_ms.max(1).into());
+        self.hands.watchdog.limit(bound);
+        self.crew.bound = bound;
         let stage =
             Arc::new(Stage::new(scenario, (self.key, run), start, connected, self.returned()));
         // io_uring leaves its mark on the thread: see Crew::dismiss
@@ -167,14 +182,14 @@ impl Executor {
                 crew: &mut self.crew,
                 backstage: &mut self.backstage,
                 hands: &mut self.hands,
-                settle: Duration::from_millis(self.bounds.settle_ms.into()),
+                settle: Duration::from_millis(bounds.settle_ms.into()),
             }
             .run()?
         };
         // each lane's are in their order already
         records.sort_by_key(|record| record.call_ns);
         let hands = &mut self.hands;
-        Finale { stage: &stage, hands, bounds: self.bounds, records: &mut records }.run();
+        Finale { stage: &stage, hands, bounds, records: &mut records }.run();
         let after = self.ring_bytes()?;
         let ring_counter = after.zip(before).map(|(after, before)| after.saturating_sub(before));
         // lanes give it back before they say that they are done
@@ -183,7 +198,7 @@ impl Executor {
             io::Error::other("a lane still has a part in it"),
         ))?;
         let connections = stage.into_connections();
-        Ok(History { key: self.key, run, connections, bounds: self.bounds, records, ring_counter })
+        Ok(History { key: self.key, run, connections, bounds, records, ring_counter })
     }
 
     /// Makes all calls on this thread.

@@ -70,6 +70,11 @@ impl Watchdog {
         self.bound
     }
 
+    /// The next time it is started, the bound is this.
+    pub(crate) fn limit(&mut self, bound: Duration) {
+        self.bound = bound;
+    }
+
     /// Signals one bound from now, and so on.
     pub(crate) fn restart(&self) {
         self.set(self.bound);

@@ -1,5 +1,7 @@
 //! Lanes on plain TCP, over the loopback of the machine that the test runs on.
 
+use std::time::Duration;
+
 use execute::Executor;
 use scenario::history::{At, Bounds, Errno, Outcome, Record};
 use scenario::payload::{Key, Run};
@@ -7,6 +9,9 @@ use scenario::text::parse;
 use scenario::{Endpoint, History, Op, Ready};
 
 const RUN: u16 = 3;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
 
 fn bounds() -> Bounds {
     Bounds { call_ms: 2_000, drain_ms: 2_000, settle_ms: 50 }
@@ -16,8 +21,8 @@ fn bounds() -> Bounds {
 fn run(lanes: &str, steps: &str) -> History {
     let text = format!("ring 1\ntopology loopback\nfamily v4\n{lanes}\n{steps}\nend\n");
     let scenario = parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
-    executor.execute(RUN, &scenario).unwrap()
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
+    executor.execute(RUN, &scenario, bounds()).unwrap()
 }
 
 const TWO: &str = "lane c client\nlane s server";
@@ -138,8 +143,8 @@ fn pairs_do_not_mix() {
     let head = format!("ring 1\ntopology loopback\nfamily v4\npairs 2\n{text}\n");
     let steps = "c: send 100\nd: send 200\ns: recv 300\nt: recv 300\nd: close\nt: recv 1\nend\n";
     let scenario = parse(&format!("{head}{steps}")).unwrap();
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
-    let history = executor.execute(RUN, &scenario).unwrap();
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
+    let history = executor.execute(RUN, &scenario, bounds()).unwrap();
     assert_eq!([2, 3, 5].map(|n| count(step(&history, n))), [100, 200, 0]);
     assert_eq!(history.connections.iter().map(|c| c.pair).collect::<Vec<_>>(), [0, 1]);
 }

@@ -15,6 +15,9 @@ const RUN: u16 = 7;
 const CLIENT: u8 = 0;
 const SERVER: u8 = 1;
 
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
 fn bounds() -> Bounds {
     Bounds { call_ms: 100, drain_ms: 2_000, settle_ms: 250 }
 }
@@ -35,19 +38,19 @@ fn scenario(steps: &[(u8, Op)]) -> Scenario {
 }
 
 fn execute(scenario: &Scenario) -> History {
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
-    executor.execute(RUN, scenario).unwrap()
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
+    executor.execute(RUN, scenario, bounds()).unwrap()
 }
 
 #[test_log::test]
 fn the_ring_counter_counts_what_is_new() {
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
-    assert_eq!(executor.execute(RUN, &scenario(&[])).unwrap().ring_counter, None);
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
+    assert_eq!(executor.execute(RUN, &scenario(&[]), bounds()).unwrap().ring_counter, None);
     let counter = tempfile::NamedTempFile::new().unwrap();
     assert!(executor.count_ring_by(counter.path()).is_err(), "it holds no number");
     std::fs::write(counter.path(), "18446744073709551615\n").unwrap();
     executor.count_ring_by(counter.path()).unwrap();
-    assert_eq!(executor.execute(RUN, &scenario(&[])).unwrap().ring_counter, Some(0));
+    assert_eq!(executor.execute(RUN, &scenario(&[]), bounds()).unwrap().ring_counter, Some(0));
 }
 
 fn send(len: u32) -> Op {
@@ -213,7 +216,7 @@ fn a_full_connection_says_eagain_and_still_drains() {
 
 #[test_log::test]
 fn server_options_do_not_outlive_their_scenario() {
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
     let steps: Vec<_> = [(CLIENT, send(1 << 20)); 16].into();
     let plain = scenario(&steps);
     let mut small = plain.clone();
@@ -222,8 +225,9 @@ fn server_options_do_not_outlive_their_scenario() {
         endpoint: Endpoint::Server,
         option: SockOption::RcvBuf(4096),
     });
-    let mut accepted =
-        |scenario| executor.execute(RUN, scenario).unwrap().connections[0].traffic[0].accepted;
+    let mut accepted = |scenario| {
+        executor.execute(RUN, scenario, bounds()).unwrap().connections[0].traffic[0].accepted
+    };
     let before = accepted(&plain);
     let within = accepted(&small);
     let after = accepted(&plain);
@@ -444,6 +448,6 @@ fn a_lane_may_be_missing() {
 #[test_log::test]
 fn a_scenario_beyond_the_limits_is_refused() {
     let torn = send_with(10, SendFlags::empty(), Buffer::Torn(10));
-    let mut executor = Executor::new(None, Key::from_seed(1), bounds()).unwrap();
-    assert!(executor.execute(RUN, &scenario(&[(CLIENT, torn)])).is_err());
+    let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
+    assert!(executor.execute(RUN, &scenario(&[(CLIENT, torn)]), bounds()).is_err());
 }

@@ -37,19 +37,20 @@ fn scenario(family: Family) -> Scenario {
 
 /// Runs the scenario on both families, then for a while to see how fast it is.
 fn run(name: &str, attached: Option<Attached>) -> [History; 2] {
-    let mut executor = Executor::new(attached, Key::from_seed(1), Bounds::default()).unwrap();
+    let mut executor = Executor::new(attached, Key::from_seed(1), Duration::from_secs(5)).unwrap();
     // the reference does not tell TCP_INFO what its ring carries
     let counter = Path::new(kmod::COUNTERS).join("ring_bytes");
     if counter.exists() {
         executor.count_ring_by(&counter).unwrap();
     }
-    let histories =
-        [Family::V4, Family::V6].map(|family| executor.execute(1, &scenario(family)).unwrap());
+    let bounds = Bounds::default();
+    let histories = [Family::V4, Family::V6]
+        .map(|family| executor.execute(1, &scenario(family), bounds).unwrap());
     let begun = Instant::now();
     let v4 = scenario(Family::V4);
     let mut runs = 0;
     while begun.elapsed() < Duration::from_secs(2) {
-        executor.execute(2, &v4).unwrap();
+        executor.execute(2, &v4, bounds).unwrap();
         runs += 1;
     }
     println!("{name}: {:.0} scenarios/s", f64::from(runs) / begun.elapsed().as_secs_f64());

@@ -1,27 +1,27 @@
 //! A campaign: generate → execute → judge → shrink → report, over and over, on several machines.
 
+mod confirmation;
+
 use std::path::PathBuf;
-use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use generate::Scope;
-use report::{Context, FindingKey, Summary};
+use report::{Context, Summary};
 use scenario::payload::Key;
 use scenario::{Invariant, Verdict};
+use vm::patience::Patience;
 
-use crate::confirm::{Effort, Watch, hasten};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::journal::Journal;
-use crate::plain::PlainTcp;
 use crate::progress::Bar;
-use crate::replay::Replay;
 use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
+use crate::waning::Waning;
 
 /// How long a worker waits before it looks whether the campaign is over.
 const TURN: Duration = Duration::from_secs(1);
@@ -62,6 +62,7 @@ struct Shared<'a> {
     tally: Mutex<Tally>,
     bar: Bar,
     next: AtomicU64,
+    patience: Waning,
     /// Set to end the campaign; workers finish what is under way.
     stop: AtomicBool,
     /// When the first machine gave its first answer: the campaign's time runs from there, not from the boot.
@@ -99,6 +100,7 @@ impl Campaign {
             tally: Mutex::new(Tally::new(&self.out, context, self.empty_summary())),
             bar: Bar::new("{spinner} {elapsed_precise} {wide_msg}"),
             next: AtomicU64::new(0),
+            patience: Waning::default(),
             stop: AtomicBool::new(false),
             started: OnceLock::new(),
         };
@@ -238,7 +240,9 @@ impl Shared<'_> {
                 continue;
             };
             self.start_clock(&runner);
-            self.judge(event)?;
+            if let Some(again) = self.judge(event)? {
+                runner.push(again);
+            }
         }
     }
 
@@ -253,7 +257,7 @@ impl Shared<'_> {
         }
         let campaign = self.campaign;
         let scenario = generate::scenario_within(campaign.seed, number, &campaign.scope);
-        Some(Job { number, scenario })
+        Some(Job { number, scenario, patience: self.patience.patience(number) })
     }
 
     fn start_clock(&self, runner: &Runner) {
@@ -267,7 +271,8 @@ impl Shared<'_> {
         });
     }
 
-    fn judge(&self, event: Event) -> Result<(), Failure> {
+    /// Judges what happened; gives what has to run again.
+    fn judge(&self, event: Event) -> Result<Option<Job>, Failure> {
         let mut new = Vec::new();
         match event {
             Event::Ran(job, history) => {
@@ -282,8 +287,12 @@ impl Shared<'_> {
                         job.number
                     )));
                 }
-                let exempted = judged.exempted.len();
-                new = self.lock().ran(&job, &history, &judged.verdict, exempted)?;
+                let mut tally = self.lock();
+                let is_new = tally.is_news(&judged.verdict);
+                if self.patience.wants_again(job.patience, &history, &judged.verdict, is_new) {
+                    return Ok(Some(Job { patience: Patience::Judging, ..job }));
+                }
+                new = tally.ran(&job, &history, &judged.verdict, judged.exempted.len())?;
             }
             Event::Broke(job, reason) => self.lock().broke(&job, &reason)?,
             Event::Crash(crash) => {
@@ -309,7 +318,7 @@ impl Shared<'_> {
         if !new.is_empty() && self.campaign.stop_on_first {
             self.stop.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// What the main thread does while the workers work.
@@ -338,58 +347,6 @@ impl Shared<'_> {
             summary.vm_restarts,
         );
         self.bar.set(summary.scenarios, self.campaign.scenarios, &message);
-        Ok(())
-    }
-
-    /// After the last scenario: shrinks and replays the findings, on as many machines as the campaign had. What cannot
-    /// be replayed stays as it is.
-    fn confirm_all(&self, interrupted: &AtomicBool) {
-        let keys: Vec<FindingKey> = self.lock().entries.keys().cloned().collect();
-        let next = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for vm in 0..self.campaign.jobs.min(keys.len()) {
-                let (keys, next) = (&keys, &next);
-                scope.spawn(move || {
-                    if let Err(failure) = self.confirm_some(vm, keys, next, interrupted) {
-                        self.bar.line(&format!("not all findings could be replayed: {failure}"));
-                    }
-                });
-            }
-        });
-    }
-
-    /// One machine's part of it: the next finding that nobody has begun with, until there is none.
-    fn confirm_some(
-        &self,
-        vm: usize,
-        keys: &[FindingKey],
-        next: &AtomicUsize,
-        interrupted: &AtomicBool,
-    ) -> Result<(), Failure> {
-        let campaign = self.campaign;
-        let console = campaign.out.join(format!("console-replay{vm}.log"));
-        let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
-        let mut plain = PlainTcp::beside(&campaign.target, &spec);
-        let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
-        while !interrupted.load(Ordering::Relaxed) {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(key) = keys.get(at) else { break };
-            let all = keys.len();
-            let which = format!("{} of {all}: {}: {}", at + 1, key.invariant, key.diagnosis);
-            let progress = |tries, ops| {
-                let message = format!("shrink {which}: {tries} candidates tried, {ops} ops");
-                self.bar.set(at as u64, Some(all as u64), &message);
-            };
-            progress(0, self.ops_of(key));
-            self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
-            let wanted = plain.as_mut().filter(|_| !interrupted.load(Ordering::Relaxed));
-            if let Some(Err(failure)) = wanted.map(|plain| self.explain(plain, key)) {
-                self.bar.line(&format!("no comparison with plain TCP from here on: {failure}"));
-                plain = None;
-            }
-        }
-        replay.stop();
-        plain.iter_mut().for_each(PlainTcp::stop);
         Ok(())
     }
 
@@ -436,42 +393,6 @@ impl Shared<'_> {
             );
         }
         tally.unchecked.as_ref().map(|why| format!("a machine was not checked for leaks: {why}"))
-    }
-
-    /// Shrinks one finding and measures how reliably it comes back.
-    fn confirm(
-        &self,
-        replay: &mut Replay,
-        key: &FindingKey,
-        watch: &Watch<'_>,
-    ) -> Result<(), Failure> {
-        let originals = match self.lock().entries.get(key) {
-            Some(entry) => entry.shown_by.clone(),
-            None => return Ok(()),
-        };
-        let effort = Effort::for_finding(key);
-        if let Some(confirmed) = replay.confirm(key, &originals, effort, watch)? {
-            self.lock().confirmed(key, confirmed)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what plain TCP does to a finding.
-    fn explain(&self, plain: &mut PlainTcp, key: &FindingKey) -> Result<(), Failure> {
-        let scenario = match self.lock().entries.get(key) {
-            Some(entry) => entry.artifacts.scenario.clone(),
-            None => return Ok(()),
-        };
-        let Some(plain) = plain.run(slice::from_ref(key), &scenario)? else { return Ok(()) };
-        let alarm = self.lock().explained(key, plain)?;
-        if let Some(alarm) = alarm {
-            self.bar.line(&format!("{}: {}: {alarm}", key.invariant, key.diagnosis));
-        }
-        Ok(())
-    }
-
-    fn ops_of(&self, key: &FindingKey) -> usize {
-        self.lock().entries.get(key).map_or(0, |entry| entry.finding.ops_original)
     }
 
     /// What would be lost with an output directory that cannot be written: the findings, as text.

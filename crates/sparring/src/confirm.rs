@@ -9,7 +9,7 @@ use shrink::{Mode, Threshold};
 use vm::wire::Depth;
 
 use crate::exit::Failure;
-use crate::guest::{self, Patience, Spec};
+use crate::guest::{self, Spec};
 use crate::ledger;
 use crate::replay::{Replay, Replayed, Shown};
 use crate::runner::GUEST_SILENT;
@@ -129,9 +129,8 @@ impl Confirmed {
     }
 }
 
-/// The guest for replays: with processors for lanes to race on, and shorter bounds.
-pub fn hasten(mut spec: Spec) -> Spec {
-    spec.patience = Patience::Replaying;
+/// The guest for replays, with processors for lanes to race on.
+pub fn racing(mut spec: Spec) -> Spec {
     spec.machine.vcpus = guest::racing_vcpus();
     spec
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use scenario::history::Bounds;
 use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
+use vm::patience;
 use vm::wire::{FromGuest, Plan, Refusal, ToGuest};
 
 use crate::exit::Failure;
@@ -18,10 +18,8 @@ const SETUP: Duration = Duration::from_secs(60);
 pub struct Spec {
     /// The machine.
     pub machine: MachineSpec,
-    /// What the guest does before its first scenario. The bounds are set when it has booted.
+    /// What the guest does before its first scenario. How long connecting may take is set when it has booted.
     pub plan: Plan,
-    /// How patient the guest is with calls that do not return.
-    pub patience: Patience,
     /// Whether the kernel image was given by the user: one that does not boot is then bad input.
     pub kernel_given: bool,
     /// Our module, where it is among those to be loaded: if it cannot be used, the harness is broken.
@@ -38,31 +36,6 @@ pub struct Guest {
     pub boot_s: f64,
     /// Headlines of what the kernel complained about until it was set up.
     pub early: Vec<String>,
-}
-
-/// How long a guest waits for a call that does not return, in boots of its machine.
-///
-/// A boot is always the same work, so the time it took says how fast the machine is: under emulation, with an
-/// instrumented kernel, on a loaded host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// So long that only what is broken reaches the end.
-    Judging = 4,
-    /// For replays: most of what is tried either returns at once or never does.
-    Replaying = 1,
-}
-
-/// Time limits for scenarios on a machine that took so many seconds to boot.
-///
-/// The last bound is short: with nothing unacknowledged nothing in TCP can bring more, so waiting only allows for an
-/// implementation that hands bytes over a little late, and every scenario that loses bytes pays it.
-#[must_use]
-pub fn bounds(boot_s: f64, patience: Patience) -> Bounds {
-    let boot_ms = (boot_s * 1e3).clamp(750.0, 7_500.0);
-    let ms = boot_ms * f64::from(patience as u8);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    let ms = ms as u32;
-    Bounds { call_ms: ms, drain_ms: ms, settle_ms: 50 }
 }
 
 /// Processors of a guest whose lanes can race: two, where the host has them.
@@ -82,7 +55,7 @@ impl Spec {
         let mut machine = Machine::boot(&self.machine).map_err(|e| self.boot_failure(&e))?;
         let release = machine.hello().release.clone();
         let boot_s = machine.hello().took.as_secs_f64();
-        let plan = Plan { bounds: bounds(boot_s, self.patience), ..self.plan.clone() };
+        let plan = Plan { connect_within: patience::to_connect(boot_s), ..self.plan.clone() };
         let early = self.set_up(&mut machine, &plan)?;
         Ok(Guest { machine, release, boot_s, early })
     }
@@ -196,13 +169,5 @@ mod tests {
         assert_eq!(code(Refusal::NoKfunc("another".into())), 4);
         assert_eq!(code(Refusal::BadModule("/ours.ko: made for another kernel".into())), 69);
         assert_eq!(code(Refusal::BadModule("/theirs.ko: made for another kernel".into())), 2);
-    }
-
-    #[test_log::test]
-    fn bounds_follow_the_machine() {
-        let calls = |boot_s| bounds(boot_s, Patience::Judging).call_ms;
-        assert_eq!([calls(0.3), calls(1.5), calls(25.0)], [3_000, 6_000, 30_000]);
-        let replays = |boot_s| bounds(boot_s, Patience::Replaying).drain_ms;
-        assert_eq!([replays(0.3), replays(1.5), replays(25.0)], [750, 1_500, 7_500]);
     }
 }

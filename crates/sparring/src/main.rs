@@ -23,6 +23,7 @@ mod runner;
 mod tally;
 mod target;
 mod terminal;
+mod waning;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use judge::Contract;
 use report::{FindingKey, Plain};
 use scenario::{Scenario, Verdict};
+use vm::patience::Patience;
 use vm::wire::Pairing;
 
 use crate::confirm::{is_crash, is_leak};
@@ -16,10 +17,10 @@ use crate::target::Target;
 pub struct PlainTcp(Replay);
 
 impl PlainTcp {
-    /// Beside the machine that replays findings of a target; `None` where that does not pair either.
+    /// Beside the machine that replays findings of a target, and as patient; `None` where that does not pair either.
     ///
     /// No module is loaded: what an implementation brings with it is under test, and may show without being asked.
-    pub fn beside(target: &Target, replays: &Spec) -> Option<PlainTcp> {
+    pub fn beside(target: &Target, replays: &Spec, patience: Patience) -> Option<PlainTcp> {
         if target.pairing == Pairing::None {
             return None;
         }
@@ -29,7 +30,7 @@ impl PlainTcp {
         spec.plan.pairing = Pairing::None;
         spec.reference = None;
         spec.machine.console_log.set_extension("plain.log");
-        Some(PlainTcp(Replay::new(Runner::new(spec), Contract::tcp())))
+        Some(PlainTcp(Replay::new(Runner::new(spec), Contract::tcp(), patience)))
     }
 
     /// Runs the scenario of findings once. `None` where it cannot be run or judged, and for leaks: one run shows none.

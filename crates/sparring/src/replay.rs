@@ -2,6 +2,7 @@
 
 use judge::Contract;
 use scenario::{History, Scenario, Verdict, Violation};
+use vm::patience::Patience;
 use vm::wire::{Depth, Stock};
 
 use crate::exit::Failure;
@@ -40,13 +41,14 @@ pub struct Shown {
 pub struct Replay {
     runner: Runner,
     contract: Contract,
+    patience: Patience,
     number: u64,
 }
 
 impl Replay {
-    /// Replays on this runner's machine, judged by this contract.
-    pub fn new(runner: Runner, contract: Contract) -> Replay {
-        Replay { runner, contract, number: 0 }
+    /// Replays on this runner's machine, judged by this contract, so patiently.
+    pub fn new(runner: Runner, contract: Contract, patience: Patience) -> Replay {
+        Replay { runner, contract, patience, number: 0 }
     }
 
     /// Runs the scenario once.
@@ -79,7 +81,8 @@ impl Replay {
     ) -> Result<Replayed, Failure> {
         for scenario in scenarios {
             self.number += 1;
-            self.runner.push(Job { number: self.number, scenario: scenario.clone() });
+            let (number, scenario) = (self.number, scenario.clone());
+            self.runner.push(Job { number, scenario, patience: self.patience });
         }
         self.gather()
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use scenario::{History, Invariant, Scenario, Violation};
 use vm::machine::{Ending, Event as MachineEvent};
+use vm::patience::{self, Patience};
 use vm::splat::{Panic, Splat};
 use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
 
@@ -50,6 +51,8 @@ pub struct Job {
     pub number: u64,
     /// What to run.
     pub scenario: Scenario,
+    /// How long its calls may take.
+    pub patience: Patience,
 }
 
 /// What came of a scenario, or of the machine it was on.
@@ -290,6 +293,7 @@ impl Runner {
             let message = ToGuest::Run {
                 number: job.number,
                 run: self.next_run,
+                bounds: patience::bounds(guest.boot_s, job.patience),
                 scenario: job.scenario.clone(),
             };
             self.next_run = self.next_run.wrapping_add(1);

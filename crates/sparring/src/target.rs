@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum};
 use judge::Contract;
 use kmod::Fault;
 use scenario::Invariant;
-use scenario::history::Bounds;
 use scenario::payload::Key;
 use vm::accel::Accel;
 use vm::kernel::{self, Cache, Flavour, Kernel, ModuleSource, Progress};
@@ -15,7 +14,7 @@ use vm::machine::MachineSpec;
 use vm::wire::{Module, Pairing, Plan};
 
 use crate::exit::Failure;
-use crate::guest::{Patience, Spec};
+use crate::guest::Spec;
 use crate::progress::BuildProgress;
 
 /// Targets that have a name.
@@ -329,7 +328,7 @@ impl Target {
             pairing: self.pairing.clone(),
             counters: self.is_reference.then(|| kmod::COUNTERS.into()),
             key,
-            bounds: Bounds::default(),
+            connect_within: Duration::ZERO,
         };
         let machine = MachineSpec {
             kernel: self.bzimage.clone(),
@@ -345,8 +344,7 @@ impl Target {
         };
         let reference = self.modules.first().filter(|_| self.is_reference);
         let reference = reference.map(|module| module.path.clone());
-        let (kernel_given, patience) = (self.kernel_given, Patience::Judging);
-        Ok(Spec { machine, plan, patience, kernel_given, reference })
+        Ok(Spec { machine, plan, kernel_given: self.kernel_given, reference })
     }
 }
 

@@ -21,7 +21,8 @@ pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
     plan.modules.iter().try_for_each(load)?;
     let attached = attach(&plan.pairing, None).transpose().map_err(refused)?;
     let environment = |error: execute::Error| Refusal::Environment(error.to_string());
-    let mut executor = Executor::new(attached, plan.key, plan.bounds).map_err(environment)?;
+    let mut executor =
+        Executor::new(attached, plan.key, plan.connect_within).map_err(environment)?;
     if let Some(counters) = &plan.counters {
         executor.count_ring_by(&counters.join("ring_bytes")).map_err(environment)?;
     }

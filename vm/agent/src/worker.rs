@@ -106,9 +106,9 @@ fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
                 }
                 Err(refusal) => FromGuest::Refused(refusal),
             },
-            ToGuest::Run { number, run, scenario } => match &mut executor {
+            ToGuest::Run { number, run, bounds, scenario } => match &mut executor {
                 None => FromGuest::Failed { number, reason: "nothing is set up".into() },
-                Some(executor) => match executor.execute(run, &scenario) {
+                Some(executor) => match executor.execute(run, &scenario, bounds) {
                     Ok(history) => FromGuest::Done { number, history },
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },

@@ -9,6 +9,7 @@ use scenario::payload::Key;
 use scenario::verdict::Doubt;
 use scenario::{History, Scenario, Verdict, Violation};
 use serde::Serialize;
+use vm::patience::Patience;
 use vm::wire::Depth;
 
 use crate::commands::{print_json, read_ring};
@@ -135,8 +136,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     if !scenarios.iter().all(Scenario::is_sequential) {
         spec.machine.vcpus = guest::racing_vcpus();
     }
-    let mut plain = PlainTcp::beside(&target, &spec);
-    let mut replay = Replay::new(Runner::new(spec), target.contract);
+    let mut plain = PlainTcp::beside(&target, &spec, Patience::Judging);
+    let mut replay = Replay::new(Runner::new(spec), target.contract, Patience::Judging);
     let mut results = Vec::new();
     for (file, scenario) in args.files.iter().zip(&scenarios) {
         let mut shown = match repeat(&mut replay, file, scenario, args.repeat, &interrupted) {

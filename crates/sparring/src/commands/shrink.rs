@@ -8,10 +8,11 @@ use anstream::print;
 use report::FindingKey;
 use scenario::payload::Key;
 use scenario::{Invariant, Scenario, Verdict, Violation, text};
+use vm::patience::Patience;
 use vm::wire::Depth;
 
 use crate::commands::{duration, read_ring};
-use crate::confirm::{Confirmed, Effort, Watch, hasten};
+use crate::confirm::{Confirmed, Effort, Watch, racing};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
 use crate::plain::PlainTcp;
@@ -60,9 +61,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         .tempdir()
         .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
     let console = scratch.path().join("console.log");
-    let spec = hasten(target.spec(Key::from_seed(0), console)?);
-    let mut plain = PlainTcp::beside(&target, &spec);
-    let mut replay = Replay::new(Runner::new(spec), target.contract.clone());
+    let spec = racing(target.spec(Key::from_seed(0), console)?);
+    let mut plain = PlainTcp::beside(&target, &spec, Patience::Replaying);
+    let contract = target.contract.clone();
+    let mut replay = Replay::new(Runner::new(spec), contract, Patience::Replaying);
     let result = reduce(args, &target, (&mut replay, &mut plain), &scenario, &interrupted);
     if let Err(Failure::Harness(_)) = result {
         let console = scratch.keep().join("console.log");
