@@ -41,7 +41,7 @@ pub struct Row {
     pub diagnosis: String,
     /// The target that showed it.
     pub target: String,
-    /// The scenario that showed it first; `None` for one that is gone.
+    /// The scenario that showed it first; `None` for one that is gone, or comes from no campaign.
     pub first: Option<First>,
     /// How often a replay shows it again.
     pub reliability: Option<Reliability>,
@@ -243,7 +243,7 @@ fn numbers(known: &[Record], records: &[&Record]) -> Vec<Numbers> {
         old: before(record).map(Figures::of),
         new: Figures::of(record),
     };
-    records.iter().map(beside).collect()
+    records.iter().filter(|record| record.scenarios > 0).map(beside).collect()
 }
 
 fn row(seen: &Seen, record: &Record, night: Option<&Night>) -> Row {
@@ -251,7 +251,9 @@ fn row(seen: &Seen, record: &Record, night: Option<&Night>) -> Row {
         invariant: seen.invariant.clone(),
         diagnosis: seen.diagnosis.clone(),
         target: record.target.clone(),
-        first: night.map(|_| First { seed: record.seed, scenario: seen.first_scenario }),
+        first: night
+            .filter(|_| record.scenarios > 0)
+            .map(|_| First { seed: record.seed, scenario: seen.first_scenario }),
         reliability: seen.reliability,
         path: night.map(|night| night.directory.join(&seen.path)),
     }

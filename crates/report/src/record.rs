@@ -84,18 +84,21 @@ impl Record {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// No such file or directory, or it cannot be read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {source}; give the --out directory of a campaign", .path.display())]
     Io {
         /// Which.
         path: PathBuf,
         /// What was wrong.
         source: io::Error,
     },
-    /// A directory in which no campaign has begun.
+    /// A directory in which no campaign has begun, and no artifact is.
     #[error("{}: no summary.json in it: no campaign got as far as its first scenario", .0.display())]
     Empty(PathBuf),
+    /// What a fuzz target left that did not run in a VM.
+    #[error("{}: does not say in its first line what it shows: give artifacts of fuzz targets that run in VMs", .0.display())]
+    Artifact(PathBuf),
     /// Something else.
-    #[error("{}: {source}; give the --out directory of a campaign, or what --keep wrote", .path.display())]
+    #[error("{}: not what a campaign or --keep writes: {source}", .path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -104,12 +107,58 @@ pub enum ReadError {
     },
 }
 
-/// Reads the record of one campaign, from its directory or its `summary.json`.
+/// Reads the record of one campaign, from its directory or its `summary.json`. The artifacts of a fuzz target are a
+/// campaign of which nothing but the findings is known.
 ///
 /// # Errors
 /// [`ReadError`].
 pub fn read_campaign(path: &Path) -> Result<Record, ReadError> {
-    read(&summary_of(path)?)
+    match summary_of(path) {
+        Err(ReadError::Empty(directory)) => artifacts(&directory),
+        summary => read(&summary?),
+    }
+}
+
+/// Reads artifacts as `sparring fuzz-target` writes them: the first line is a comment, `invariant: diagnosis`.
+fn artifacts(directory: &Path) -> Result<Record, ReadError> {
+    let mut findings = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io_at(directory))? {
+        let name = PathBuf::from(entry.map_err(io_at(directory))?.file_name());
+        if !name.to_string_lossy().starts_with("crash-") {
+            continue;
+        }
+        let path = directory.join(&name);
+        let bytes = fs::read(&path).map_err(io_at(&path))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let line = text.lines().next().and_then(|line| line.strip_prefix("# ")?.split_once(": "));
+        let Some((invariant, diagnosis)) = line else { return Err(ReadError::Artifact(path)) };
+        let (invariant, diagnosis) = (invariant.to_owned(), diagnosis.to_owned());
+        findings.push(Seen {
+            invariant,
+            diagnosis,
+            first_scenario: 0,
+            reliability: None,
+            path: name,
+        });
+    }
+    if findings.is_empty() {
+        return Err(ReadError::Empty(directory.to_owned()));
+    }
+    findings.sort_by(|a, b| a.key().cmp(&b.key()));
+    Ok(Record {
+        target: "cargo fuzz".to_owned(),
+        kernel_release: String::new(),
+        contract: String::new(),
+        seed: 0,
+        scenarios: 0,
+        inconclusive: 0,
+        scenarios_per_s: 0.0,
+        ring_bytes: 0,
+        tcp_bytes: 0,
+        findings,
+        unfinished: None,
+        finished: true,
+    })
 }
 
 /// Reads what is known, from the record of one campaign or from what [`write_known`] has written.
@@ -188,9 +237,23 @@ mod tests {
         assert_eq!(record.missing(), None);
         let known = directory.path().join("known.json");
         write_known(&known, std::slice::from_ref(&record)).unwrap();
-        assert_eq!(read_known(&known).unwrap(), [record.clone()]);
-        assert_eq!(read_known(directory.path()).unwrap(), [record]);
+        assert_eq!(read_known(&known).unwrap(), read_known(directory.path()).unwrap());
+        assert_eq!(read_known(&known).unwrap(), [record]);
         assert!(matches!(read_kept(&summary), Err(ReadError::Content { .. })));
+    }
+
+    #[test_log::test]
+    fn artifacts_tell_what_they_show() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("crash-12", "# splat: WARNING: f at g\n# it did\nring 1\n");
+        write("crash-34", "# data: lost\nring 1\n");
+        let record = read_campaign(directory.path()).unwrap();
+        let keys: Vec<_> = record.findings.iter().map(Seen::key).collect();
+        assert_eq!(keys, [("data", "lost"), ("splat", "WARNING: f at g")]);
+        assert_eq!((record.missing(), &*record.findings[0].path), (None, Path::new("crash-34")));
+        write("crash-56", "ring 1\n");
+        assert!(matches!(read_campaign(directory.path()), Err(ReadError::Artifact(_))));
     }
 
     #[test_log::test]

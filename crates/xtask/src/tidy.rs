@@ -264,13 +264,20 @@ fn commands(sources: &[Source]) -> Vec<Vec<String>> {
     let mut commands = vec![
         line("cargo fmt --all --check"),
         line("cargo clippy --release --quiet --workspace --all-targets -- -D warnings"),
-        line("shellcheck sparring .ci/run"),
+        line("shellcheck sparring .ci/run .ci/tree"),
     ];
+    let workflows = sources.iter().filter(|s| s.path.starts_with(".github/workflows"));
+    commands.push(actionlint(workflows.map(Source::name)));
     let c = sources.iter().filter(|s| s.has_extension("c") || s.has_extension("h"));
     let mut clang_format = line("clang-format --dry-run --Werror");
     clang_format.extend(c.map(Source::name));
     commands.push(clang_format);
     commands
+}
+
+/// Checks workflows, and with shellcheck the scripts in them.
+fn actionlint(workflows: impl Iterator<Item = String>) -> Vec<String> {
+    ["actionlint".to_owned(), "-no-color".to_owned()].into_iter().chain(workflows).collect()
 }
 
 pub(crate) fn passes(command: Vec<String>) -> Option<String> {
@@ -333,6 +340,25 @@ mod tests {
         let manifest = source("crates/a/Cargo.toml", "[package]\n[lints]\nworkspace = true\n");
         let root = source("crates/a/src/lib.rs", "#![forbid(unsafe_code)]\n");
         assert!(crate_rules(&manifest, &[root]).is_empty());
+    }
+
+    #[test_log::test]
+    fn a_mistake_in_a_workflow_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |step: &str| {
+            let file = directory.path().join("workflow.yml");
+            let text = format!(
+                "on: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n    steps:\n      - run: {step}\n"
+            );
+            fs::write(&file, text).unwrap();
+            passes(actionlint(std::iter::once(file.display().to_string())))
+        };
+        assert_eq!(check("./sparring test"), None);
+        for mistake in ["echo ${{ github.nosuch }}", "echo $GITHUB_REF", "x\n        with: {a: b}"]
+        {
+            let complaint = check(mistake).unwrap();
+            assert!(complaint.ends_with("complains, see above"), "{mistake}: {complaint}");
+        }
     }
 
     #[test_log::test]

@@ -16,7 +16,7 @@ use crate::exit::{Failure, Outcome};
 pub struct Args {
     /// What is known: the --out directory of a campaign, its summary.json, or a file that --keep wrote
     old: PathBuf,
-    /// The campaigns to compare with it: directories, or their summary.json
+    /// The campaigns to compare with it: directories, or their summary.json; artifacts of cargo fuzz, too
     #[arg(required = true)]
     new: Vec<PathBuf>,
     /// Add to OLD, a file that need not exist yet, what is found
@@ -29,11 +29,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let known = if args.keep {
-        kept(&args.old)?
-    } else {
-        report::read_known(&args.old).map_err(bad_input)?
-    };
+    let known = if args.keep { kept(&args.old) } else { known(&args.old) }?;
     let nights = args.new.iter().map(|path| night(path)).collect::<Result<Vec<_>, _>>()?;
     let comparison = Comparison::of(&known, &nights);
     if args.keep {
@@ -56,6 +52,15 @@ fn outcome(comparison: &Comparison) -> Outcome {
     }
 }
 
+/// What is known from a campaign, or from the nights before.
+fn known(old: &Path) -> Result<Vec<Record>, Failure> {
+    if old.exists() {
+        return report::read_known(old).map_err(bad_input);
+    }
+    let advice = "give the --out directory of a campaign, or --keep to begin a file";
+    Err(Failure::BadInput(format!("{}: no such file or directory; {advice}", old.display())))
+}
+
 /// What is known from the nights before; nothing, in the first.
 fn kept(old: &Path) -> Result<Vec<Record>, Failure> {
     if !old.exists() {
@@ -63,7 +68,8 @@ fn kept(old: &Path) -> Result<Vec<Record>, Failure> {
     }
     // a campaign is not to be overwritten
     report::read_kept(old).map_err(|error| {
-        Failure::BadInput(format!("--keep writes to OLD, which is no file of its own: {error}"))
+        let advice = "--keep writes to OLD, so give a file that it wrote, or none that exists";
+        Failure::BadInput(format!("{error}; {advice}"))
     })
 }
 
