@@ -14,6 +14,9 @@ use crate::calls::{recv, time};
 use crate::model::{Call, Model, PeekOff};
 use crate::overlap;
 
+/// A splice(2) does not find what a receive would.
+const SPLICE_SLEEPS: &str = "sleeps-with-bytes-deliverable";
+
 /// A call that no other overlapped.
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
@@ -36,7 +39,7 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
         return;
     }
     match due(model, call) {
-        Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
+        Some((rule, diagnosis, because)) => model.blame(call, rule, diagnosis, because),
         None => model.doubt(Doubt::CallStillWaiting),
     }
 }
@@ -47,19 +50,20 @@ pub(crate) fn slept_on(model: &mut Model<'_>, call: Call<'_>) {
     if !call.record.interrupted || model.side(call.record.endpoint).murky {
         return;
     }
-    if let (Op::Recv { .. }, Some((diagnosis, because))) = (call.record.op, due(model, call)) {
+    if let (Op::Recv { .. }, Some((rule, diagnosis, because))) = (call.record.op, due(model, call))
+    {
         let because = format!("it slept until it was interrupted, although {because}");
-        model.blame(call, Invariant::Hang, diagnosis, &because);
+        model.blame(call, rule, diagnosis, &because);
     }
 }
 
-/// Why a call had to return at once.
-fn due(model: &Model<'_>, call: Call<'_>) -> Option<(&'static str, &'static str)> {
+/// Why a call had to return at once, and the rule that it breaks otherwise.
+fn due(model: &Model<'_>, call: Call<'_>) -> Option<(Invariant, &'static str, &'static str)> {
     let record = call.record;
     let side = model.side(record.endpoint);
     let deliverable = model.incoming(record.endpoint).deliverable();
     match record.op {
-        Op::Recv { len, flags, .. } => {
+        Op::Recv { len, flags, by, .. } => {
             let all = flags.contains(RecvFlags::WAITALL);
             let target = if all { len } else { side.lowat.min(len) };
             let moved_peek = flags.contains(RecvFlags::PEEK) && side.peek_off != PeekOff::Off;
@@ -67,20 +71,31 @@ fn due(model: &Model<'_>, call: Call<'_>) -> Option<(&'static str, &'static str)
                 && !model.incoming(record.endpoint).urgent_ahead()
                 && !moved_peek
             {
-                Some(("recv-with-bytes-deliverable", "enough bytes were deliverable"))
+                let (rule, diagnosis) = if by.is_piped() {
+                    (Invariant::SpliceFile, SPLICE_SLEEPS)
+                } else {
+                    (Invariant::Hang, "recv-with-bytes-deliverable")
+                };
+                Some((rule, diagnosis, "enough bytes were deliverable"))
             } else if side.fin_known || side.shut_rd {
-                Some(("recv-at-eof", "there was nothing more to wait for"))
+                Some((Invariant::Hang, "recv-at-eof", "there was nothing more to wait for"))
             } else if side.dead {
-                Some(("recv-after-reset", "the connection was reset"))
+                Some((Invariant::Hang, "recv-after-reset", "the connection was reset"))
             } else {
                 None
             }
         }
         Op::Send { .. } if side.shut_wr || side.dead => {
-            Some(("send-after-end", "the sending side was shut down"))
+            Some((Invariant::Hang, "send-after-end", "the sending side was shut down"))
         }
         _ => None,
     }
+}
+
+/// Whether what a poll reported is bytes, and certainly no end, error or urgent byte.
+fn has_bytes(reported: Ready) -> bool {
+    let other = Ready::RDHUP | Ready::HUP | Ready::ERR | Ready::PRI;
+    reported.contains(Ready::IN) && !reported.intersects(other)
 }
 
 /// `timeout`: a call with a time limit of its own outlasts it. True if it has one.
@@ -146,6 +161,10 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             let target = if all { len } else { side.lowat.min(len) }.max(1);
             // a full batch needs all of its messages, and io_uring(7) waits in its own way
             let plain = ask.is_one_call() && side.peek_off == PeekOff::Off;
+            if by.is_piped() && record.outcome == Outcome::Stuck && has_bytes(reported) {
+                let because = "a poll while it slept has reported bytes";
+                model.blame(call, Invariant::SpliceFile, SPLICE_SLEEPS, because);
+            }
             // tcp_data_ready() wakes nobody below it, however little the receive asks for
             let enough =
                 counted >= target.max(side.lowat) || target == 1 && reported.contains(Ready::IN);

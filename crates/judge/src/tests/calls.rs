@@ -305,6 +305,10 @@ fn what_cannot_sleep_does_not() {
     stuck(Story::blocking().send(Client, 9), recv(NONE))
         .outq_was(0)
         .breaks(&[(Invariant::Hang, "recv-with-bytes-deliverable")]);
+    let splice = Op::Recv { len: 5, flags: NONE, buffer: Buffer::Mapped, by: By::Splice };
+    let spliced = |outq| stuck(Story::blocking().send(Client, 9), splice).outq_was(outq);
+    assert_eq!(spliced(9).verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+    spliced(0).breaks(&[(Invariant::SpliceFile, "sleeps-with-bytes-deliverable")]);
     stuck(Story::blocking().shutdown(Client, How::Wr), recv(NONE))
         .outq_was(0)
         .breaks(&[(Invariant::Hang, "recv-at-eof")]);
