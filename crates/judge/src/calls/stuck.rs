@@ -14,8 +14,20 @@ use crate::calls::{recv, time};
 use crate::model::{Call, Model, PeekOff};
 use crate::overlap;
 
-/// A splice(2) does not find what a receive would.
-const SPLICE_SLEEPS: &str = "sleeps-with-bytes-deliverable";
+/// A call does not find what a receive would.
+const BLIND: &str = "sleeps-with-bytes-deliverable";
+
+/// What it is called where a call sleeps on beside bytes that has a way of its own to them: it may be blind for them rather
+/// than not woken.
+fn blind(flags: RecvFlags, by: By) -> Option<(Invariant, &'static str)> {
+    if by.is_piped() {
+        Some((Invariant::SpliceFile, BLIND))
+    } else if flags.contains(RecvFlags::PEEK) {
+        Some((Invariant::Peek, BLIND))
+    } else {
+        None
+    }
+}
 
 /// A call that no other overlapped.
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
@@ -71,11 +83,8 @@ fn due(model: &Model<'_>, call: Call<'_>) -> Option<(Invariant, &'static str, &'
                 && !model.incoming(record.endpoint).urgent_ahead()
                 && !moved_peek
             {
-                let (rule, diagnosis) = if by.is_piped() {
-                    (Invariant::SpliceFile, SPLICE_SLEEPS)
-                } else {
-                    (Invariant::Hang, "recv-with-bytes-deliverable")
-                };
+                let otherwise = (Invariant::Hang, "recv-with-bytes-deliverable");
+                let (rule, diagnosis) = blind(flags, by).unwrap_or(otherwise);
                 Some((rule, diagnosis, "enough bytes were deliverable"))
             } else if side.fin_known || side.shut_rd {
                 Some((Invariant::Hang, "recv-at-eof", "there was nothing more to wait for"))
@@ -154,6 +163,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
     if undecided || !model.incoming(record.endpoint).urgent.is_empty() {
         return;
     }
+    let mut rule = Invariant::Wakeup;
     let diagnosis = match record.op {
         Op::Recv { len, flags, buffer, by } => {
             let ask = recv::Ask { len, flags, buffer, by };
@@ -163,7 +173,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             let plain = ask.is_one_call() && side.peek_off == PeekOff::Off;
             if by.is_piped() && record.outcome == Outcome::Stuck && has_bytes(reported) {
                 let because = "a poll while it slept has reported bytes";
-                model.blame(call, Invariant::SpliceFile, SPLICE_SLEEPS, because);
+                model.blame(call, Invariant::SpliceFile, BLIND, because);
             }
             // tcp_data_ready() wakes nobody below it, however little the receive asks for
             let enough =
@@ -173,7 +183,8 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             } else if reported.intersects(Ready::RDHUP | Ready::ERR) && side.zerocopy_sends == 0 {
                 "recv-sleeps-at-end"
             } else if enough {
-                "recv-sleeps-with-bytes-deliverable"
+                rule = blind(flags, by).map_or(rule, |(rule, _)| rule);
+                if rule == Invariant::Wakeup { "recv-sleeps-with-bytes-deliverable" } else { BLIND }
             } else {
                 return;
             }
@@ -192,5 +203,5 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
         _ => return,
     };
     let because = "a poll or SIOCINQ while it slept has reported what it waited for";
-    model.blame(call, Invariant::Wakeup, diagnosis, because);
+    model.blame(call, rule, diagnosis, because);
 }
