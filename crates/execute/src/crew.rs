@@ -158,6 +158,12 @@ impl Crew {
         sys::interrupt_thread(self.workers[usize::from(lane)].number);
     }
 
+    /// Interrupts the call of that step, which the lane was seen asleep in, for good.
+    pub(crate) fn give_up(&self, stage: &Stage, lane: u8, step: u32) {
+        stage.lanes[usize::from(lane)].given_up.store(step + 1, Ordering::SeqCst);
+        self.rouse(stage, lane);
+    }
+
     /// Interrupts what the lane is in, for good.
     pub(crate) fn interrupt(&self, stage: &Stage, lane: u8) {
         stage.lanes[usize::from(lane)].over.store(true, Ordering::SeqCst);

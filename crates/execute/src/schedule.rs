@@ -91,7 +91,8 @@ impl Schedule<'_> {
 
     /// A receive that sleeps although its socket says that it would return was not woken. That is written down, and when
     /// it sleeps on all the same, it is interrupted: it would sleep until its bound. One that had reason to sleep on is
-    /// not harmed, because what is interrupted without a result is called again.
+    /// not harmed, because what is interrupted without a result is called again. A splice(2) is not: it would sleep
+    /// again, since it has no other way to find what poll(2) has seen (`tcp_splice_read`).
     fn rouse(&mut self, busy: &mut Busy, records: &mut Vec<Record>) -> Result<(), Error> {
         // with the step that was looked at: the lane may come to another one, which nobody looked at
         let mut due = BTreeMap::new();
@@ -119,7 +120,12 @@ impl Schedule<'_> {
         }
         for (lane, step) in due {
             if self.step(lane) == step && self.crew.is_asleep(self.stage, lane) {
-                self.crew.rouse(self.stage, lane);
+                match self.stage.scenario.steps[step as usize].op {
+                    Op::Recv { by, .. } if by.is_piped() => {
+                        self.crew.give_up(self.stage, lane, step);
+                    }
+                    _ => self.crew.rouse(self.stage, lane),
+                }
             }
         }
         Ok(())
@@ -133,6 +139,7 @@ impl Schedule<'_> {
     /// What tells that the receive of that step would return: `POLLIN`, or with `MSG_WAITALL` so many bytes.
     fn waits_for(&self, step: u32) -> Option<(Op, u32)> {
         match self.stage.scenario.steps[step as usize].op {
+            Op::Recv { by: By::Splice | By::Tee, .. } => Some((Op::Poll, 0)),
             Op::Recv { len, flags, by: By::Call | By::Vector(_), .. } => {
                 match (flags.contains(RecvFlags::OOB), flags.contains(RecvFlags::WAITALL)) {
                     (true, _) => None,

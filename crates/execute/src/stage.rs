@@ -187,6 +187,8 @@ pub(crate) struct LaneState {
     pub(crate) step: AtomicU32,
     /// What it is in was interrupted for good.
     pub(crate) over: AtomicBool,
+    /// The step, counted from 1, whose call is to be interrupted for good.
+    pub(crate) given_up: AtomicU32,
     /// It was seen asleep in its call before it was interrupted.
     pub(crate) slept_on: AtomicBool,
     /// Signals that other lanes sent since its call began.
@@ -355,8 +357,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl LaneState {
+    /// Whether the call that it is in was interrupted for good.
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+        let step = self.step.load(Ordering::SeqCst) + 1;
+        self.over.load(Ordering::SeqCst) || self.given_up.load(Ordering::SeqCst) == step
     }
 
     pub(crate) fn signalled(&self) -> bool {

@@ -19,6 +19,9 @@ const CHANCE: usize = 8;
 /// A run of so many bytes is certainly of the payload that it claims.
 const SURE: usize = 3 * CHANCE;
 
+/// A lane's bytes come in another order than it sent them.
+pub(crate) const REORDERED: &str = "sender-reordered";
+
 /// What one call sent.
 #[derive(Clone, Debug)]
 struct Stretch {
@@ -219,6 +222,6 @@ impl Braid {
         }
         self.gap = None;
         let what = format!("bytes from {offset} on of lane {} came after later ones", stream.lane);
-        Some(fault(Invariant::ConcurrentSend, "sender-reordered", what))
+        Some(fault(Invariant::ConcurrentSend, REORDERED, what))
     }
 }

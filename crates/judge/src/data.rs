@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use scenario::payload::{self, Run};
-use scenario::{Endpoint, History, Invariant, Scenario};
+use scenario::{Endpoint, History, Invariant, Op, Scenario};
 
+use crate::braid;
 use crate::stream::{Recent, Stream};
 
 /// A way in which received bytes are wrong.
@@ -43,6 +44,29 @@ pub(crate) struct Other<'a> {
     pub(crate) accepted: u64,
 }
 
+impl Other<'_> {
+    /// Whether that call was made by splice(2).
+    fn is_piped(&self, record: usize) -> bool {
+        let op = self.history.records.get(record).map(|record| record.op);
+        matches!(op, Some(Op::Recv { by, .. }) if by.is_piped())
+    }
+}
+
+const LATER_FIRST: &str = "later-bytes-first";
+const HELD_OVERTAKEN: &str = "held-bytes-overtaken";
+
+/// Bytes came before others that had been sent earlier. Where those were held back by the sender, or where the call of
+/// that record went by them in its own way, that explains it.
+fn overtaken(other: Other<'_>, (held, record): (bool, usize), detail: String) -> Fault {
+    if other.is_piped(record) {
+        fault(Invariant::SpliceFile, LATER_FIRST, detail)
+    } else if held {
+        fault(Invariant::Cork, HELD_OVERTAKEN, detail)
+    } else {
+        fault(Invariant::Order, LATER_FIRST, detail)
+    }
+}
+
 /// Judges the bytes of a receive that consumes, and moves the reader.
 pub(crate) fn take(
     stream: &mut Stream,
@@ -51,13 +75,13 @@ pub(crate) fn take(
     record: usize,
 ) -> Vec<Fault> {
     if stream.braid.is_some() {
-        return take_braided(stream, data, record);
+        return take_braided(stream, other, data, record);
     }
     let mut faults = Vec::new();
     let recent = std::mem::take(&mut stream.recent);
     let window = stream.window(stream.at, stream.slack);
     if let Some((bytes, slack)) = in_one_piece(stream, &window, data) {
-        put(stream, &window, bytes, &recent, record, &mut faults);
+        put(stream, other, &window, bytes, &recent, record, &mut faults);
         stream.slack = slack;
         return faults;
     }
@@ -69,7 +93,7 @@ pub(crate) fn take(
         let window = stream.window(stream.at, stream.slack);
         match place(stream, other, &window, run, data.get(n + 1)) {
             Place::Here(from) => {
-                put(stream, &window, from..from + len, &recent, record, &mut faults);
+                put(stream, other, &window, from..from + len, &recent, record, &mut faults);
             }
             Place::Foreign(diagnosis, what) => {
                 let detail = format!("{len} bytes are {what}");
@@ -83,7 +107,8 @@ pub(crate) fn take(
                     stream.at,
                     head(run)
                 );
-                faults.push(fault(Invariant::Order, "later-bytes-first", detail));
+                let held = stream.is_held(stream.at);
+                faults.push(overtaken(other, (held, record), detail));
                 stream.alien += len;
                 stream.broken = true;
             }
@@ -103,11 +128,17 @@ pub(crate) fn take(
 }
 
 /// The same where several lanes send: whose bytes they are is one question, how many there are another.
-fn take_braided(stream: &mut Stream, data: &[Run], record: usize) -> Vec<Fault> {
+fn take_braided(stream: &mut Stream, other: Other<'_>, data: &[Run], record: usize) -> Vec<Fault> {
     let mut faults = Vec::new();
     let end = stream.at + data.iter().map(|run| run.len() as u64).sum::<u64>();
     if let Some(braid) = &mut stream.braid {
+        let passed_over = braid.missing().map_or(record, |(_, record)| record);
         faults = braid.take(data, record);
+        for fault in &mut faults {
+            if fault.diagnosis == braid::REORDERED && other.is_piped(passed_over) {
+                (fault.invariant, fault.diagnosis) = (Invariant::SpliceFile, LATER_FIRST);
+            }
+        }
     }
     if end > stream.accepted && faults.is_empty() && !stream.broken {
         let detail =
@@ -123,6 +154,7 @@ fn take_braided(stream: &mut Stream, data: &[Run], record: usize) -> Vec<Fault> 
 /// Places `bytes` of the stream that arrived while the reader was in `window`.
 fn put(
     stream: &mut Stream,
+    other: Other<'_>,
     window: &Range<u64>,
     bytes: Range<u64>,
     recent: &Recent,
@@ -155,7 +187,7 @@ fn put(
         stream.alien = 0;
         stream.moved_to(bytes.end);
     } else {
-        faults.push(seen_before(stream, &bytes, recent));
+        faults.push(seen_before(stream, other, &bytes, recent));
         if bytes.end > stream.at {
             stream.moved_to(bytes.end);
         }
@@ -175,18 +207,24 @@ fn blame_gap(missing: &Range<u64>, recent: &Recent) -> Option<(Invariant, &'stat
 }
 
 /// Bytes from before the reader's position: late, or again.
-fn seen_before(stream: &mut Stream, bytes: &Range<u64>, recent: &Recent) -> Fault {
+fn seen_before(
+    stream: &mut Stream,
+    other: Other<'_>,
+    bytes: &Range<u64>,
+    recent: &Recent,
+) -> Fault {
     let span = format!("{}..{}", bytes.start, bytes.end);
     stream.broken = true;
     if let Some(gap) = stream.fill_gap(bytes) {
         let detail = format!("bytes {span} came after later bytes of the same stream");
-        return if gap.held {
-            fault(Invariant::Cork, "held-bytes-overtaken", detail)
-        } else {
-            fault(Invariant::Order, "later-bytes-first", detail)
-        };
+        return overtaken(other, (gap.held, gap.record), detail);
     }
     match recent {
+        // nobody saw them: they may have been others, which overtook these
+        Recent::Trunc(taken) if bytes.start == taken.start && stream.is_held(bytes.start) => {
+            let detail = format!("bytes {span} came when as many had been taken with MSG_TRUNC");
+            fault(Invariant::Cork, HELD_OVERTAKEN, detail)
+        }
         Recent::Trunc(taken) if bytes.start == taken.start => fault(
             Invariant::Trunc,
             "did-not-consume",

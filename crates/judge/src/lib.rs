@@ -108,6 +108,10 @@ fn follow<'a>(
     }
     model.note_exposure();
     pairing::judge(&mut model);
+    if pairing::is_crossed(&model) {
+        model.doubt(Doubt::AfterViolation);
+        return model;
+    }
     let its = history.connections[usize::from(connection)].pair;
     let raced = |record: &Record| {
         history.connections[usize::from(record.connection)].pair == its

@@ -386,6 +386,7 @@ impl<'a> Model<'a> {
         record: Option<usize>,
         evidence: String,
     ) {
+        self.complaints += 1;
         let known =
             self.violations.iter().any(|v| v.invariant == invariant && v.diagnosis == diagnosis);
         if !known {

@@ -136,6 +136,36 @@ fn engaged(
     model.report(Invariant::Engaged, diagnosis, None, evidence);
 }
 
+/// Whether the connection is paired with others than its own two ends: what happens to its bytes is then no finding of
+/// its own.
+///
+/// Of a connection with a stranger in the peer's place [`engaged`] has said so, and the stranger's own is the other half
+/// of it. The socket of a reconnect that is said to be paired still has its old peer, as [`judge`] has said.
+pub(crate) fn is_crossed(model: &Model<'_>) -> bool {
+    let connections = &model.history.connections;
+    let asked = |pairing: &Pairing| match *pairing {
+        Pairing::Asked { results, further, .. } => Some((results, further)),
+        _ => None,
+    };
+    let has_stranger = |pairing: &Pairing| {
+        asked(pairing).is_some_and(|(results, further)| {
+            further.contains(&Some(0)) && !results.contains(&Some(0))
+        })
+    };
+    let own = &model.its().pairing;
+    let has_old_peer = model.connection >= model.scenario.pairs
+        && asked(own).is_some_and(|(results, further)| {
+            results.contains(&Some(-EEXIST)) && ![results, further].concat().contains(&Some(0))
+        });
+    match model.scenario.attempt {
+        Attempt::FreeStranger if *own == Pairing::Left => {
+            connections.iter().any(|other| has_stranger(&other.pairing))
+        }
+        Attempt::FreeStranger => has_stranger(own) || has_old_peer,
+        _ => has_old_peer,
+    }
+}
+
 fn name(result: i32) -> String {
     if result < 0 { format!("-{}", Errno(-result)) } else { result.to_string() }
 }

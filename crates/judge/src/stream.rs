@@ -264,6 +264,11 @@ impl Stream {
         from..self.reach(from + slack) + 1
     }
 
+    /// Whether the sender may have held that byte back.
+    pub(crate) fn is_held(&self, at: u64) -> bool {
+        self.held.iter().any(|held| held.contains(&at))
+    }
+
     /// Passes over accepted bytes.
     pub(crate) fn open_gap(
         &mut self,
@@ -271,7 +276,7 @@ impl Stream {
         verdict: Option<(Invariant, &'static str)>,
         record: usize,
     ) {
-        let held = self.held.iter().any(|h| h.contains(&bytes.start));
+        let held = self.is_held(bytes.start);
         self.gaps.push(Gap { bytes, verdict, held, record });
         self.broken = true;
     }

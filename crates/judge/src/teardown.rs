@@ -77,7 +77,12 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         let because = "the peer neither closed nor shut down its sending side";
         model.blame(call, Invariant::EarlyEof, "no-fin", because);
     } else if stream.rest() > 0 && !stream.broken {
-        model.blame(call, rule, "eof-before-all-bytes", &missing);
+        let (rule, diagnosis) = match ask.rule(Invariant::RecvResult) {
+            Invariant::RecvResult => (rule, "eof-before-all-bytes"),
+            // all that came before the FIN are there
+            rule => (rule, "eof-with-bytes-deliverable"),
+        };
+        model.blame(call, rule, diagnosis, &missing);
     }
     // an EOF that should not have been says nothing about what comes next
     if !side.shut_rd && model.complaints == before {

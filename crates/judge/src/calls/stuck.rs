@@ -14,6 +14,21 @@ use crate::calls::{recv, time};
 use crate::model::{Call, Model, PeekOff};
 use crate::overlap;
 
+/// A call does not find what a receive would.
+const BLIND: &str = "sleeps-with-bytes-deliverable";
+
+/// What it is called where a call sleeps on beside bytes that has a way of its own to them: it may be blind for them rather
+/// than not woken.
+fn blind(flags: RecvFlags, by: By) -> Option<(Invariant, &'static str)> {
+    if by.is_piped() {
+        Some((Invariant::SpliceFile, BLIND))
+    } else if flags.contains(RecvFlags::PEEK) {
+        Some((Invariant::Peek, BLIND))
+    } else {
+        None
+    }
+}
+
 /// A call that no other overlapped.
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
     let record = call.record;
@@ -36,7 +51,7 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
         return;
     }
     match due(model, call) {
-        Some((diagnosis, because)) => model.blame(call, Invariant::Hang, diagnosis, because),
+        Some((rule, diagnosis, because)) => model.blame(call, rule, diagnosis, because),
         None => model.doubt(Doubt::CallStillWaiting),
     }
 }
@@ -47,19 +62,20 @@ pub(crate) fn slept_on(model: &mut Model<'_>, call: Call<'_>) {
     if !call.record.interrupted || model.side(call.record.endpoint).murky {
         return;
     }
-    if let (Op::Recv { .. }, Some((diagnosis, because))) = (call.record.op, due(model, call)) {
+    if let (Op::Recv { .. }, Some((rule, diagnosis, because))) = (call.record.op, due(model, call))
+    {
         let because = format!("it slept until it was interrupted, although {because}");
-        model.blame(call, Invariant::Hang, diagnosis, &because);
+        model.blame(call, rule, diagnosis, &because);
     }
 }
 
-/// Why a call had to return at once.
-fn due(model: &Model<'_>, call: Call<'_>) -> Option<(&'static str, &'static str)> {
+/// Why a call had to return at once, and the rule that it breaks otherwise.
+fn due(model: &Model<'_>, call: Call<'_>) -> Option<(Invariant, &'static str, &'static str)> {
     let record = call.record;
     let side = model.side(record.endpoint);
     let deliverable = model.incoming(record.endpoint).deliverable();
     match record.op {
-        Op::Recv { len, flags, .. } => {
+        Op::Recv { len, flags, by, .. } => {
             let all = flags.contains(RecvFlags::WAITALL);
             let target = if all { len } else { side.lowat.min(len) };
             let moved_peek = flags.contains(RecvFlags::PEEK) && side.peek_off != PeekOff::Off;
@@ -67,20 +83,28 @@ fn due(model: &Model<'_>, call: Call<'_>) -> Option<(&'static str, &'static str)
                 && !model.incoming(record.endpoint).urgent_ahead()
                 && !moved_peek
             {
-                Some(("recv-with-bytes-deliverable", "enough bytes were deliverable"))
+                let otherwise = (Invariant::Hang, "recv-with-bytes-deliverable");
+                let (rule, diagnosis) = blind(flags, by).unwrap_or(otherwise);
+                Some((rule, diagnosis, "enough bytes were deliverable"))
             } else if side.fin_known || side.shut_rd {
-                Some(("recv-at-eof", "there was nothing more to wait for"))
+                Some((Invariant::Hang, "recv-at-eof", "there was nothing more to wait for"))
             } else if side.dead {
-                Some(("recv-after-reset", "the connection was reset"))
+                Some((Invariant::Hang, "recv-after-reset", "the connection was reset"))
             } else {
                 None
             }
         }
         Op::Send { .. } if side.shut_wr || side.dead => {
-            Some(("send-after-end", "the sending side was shut down"))
+            Some((Invariant::Hang, "send-after-end", "the sending side was shut down"))
         }
         _ => None,
     }
+}
+
+/// Whether what a poll reported is bytes, and certainly no end, error or urgent byte.
+fn has_bytes(reported: Ready) -> bool {
+    let other = Ready::RDHUP | Ready::HUP | Ready::ERR | Ready::PRI;
+    reported.contains(Ready::IN) && !reported.intersects(other)
 }
 
 /// `timeout`: a call with a time limit of its own outlasts it. True if it has one.
@@ -139,6 +163,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
     if undecided || !model.incoming(record.endpoint).urgent.is_empty() {
         return;
     }
+    let mut rule = Invariant::Wakeup;
     let diagnosis = match record.op {
         Op::Recv { len, flags, buffer, by } => {
             let ask = recv::Ask { len, flags, buffer, by };
@@ -146,6 +171,10 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             let target = if all { len } else { side.lowat.min(len) }.max(1);
             // a full batch needs all of its messages, and io_uring(7) waits in its own way
             let plain = ask.is_one_call() && side.peek_off == PeekOff::Off;
+            if by.is_piped() && record.outcome == Outcome::Stuck && has_bytes(reported) {
+                let because = "a poll while it slept has reported bytes";
+                model.blame(call, Invariant::SpliceFile, BLIND, because);
+            }
             // tcp_data_ready() wakes nobody below it, however little the receive asks for
             let enough =
                 counted >= target.max(side.lowat) || target == 1 && reported.contains(Ready::IN);
@@ -154,7 +183,8 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             } else if reported.intersects(Ready::RDHUP | Ready::ERR) && side.zerocopy_sends == 0 {
                 "recv-sleeps-at-end"
             } else if enough {
-                "recv-sleeps-with-bytes-deliverable"
+                rule = blind(flags, by).map_or(rule, |(rule, _)| rule);
+                if rule == Invariant::Wakeup { "recv-sleeps-with-bytes-deliverable" } else { BLIND }
             } else {
                 return;
             }
@@ -173,5 +203,5 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
         _ => return,
     };
     let because = "a poll or SIOCINQ while it slept has reported what it waited for";
-    model.blame(call, Invariant::Wakeup, diagnosis, because);
+    model.blame(call, rule, diagnosis, because);
 }

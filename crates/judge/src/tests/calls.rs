@@ -190,6 +190,10 @@ fn trunc_counts_consumes_and_writes_nothing() {
     };
     trunc(60).recv(Server, 100, 60..100).passes();
     trunc(60).recv(Server, 100, 0..100).breaks(&[(Invariant::Trunc, "did-not-consume")]);
+    // it may have taken later ones
+    let corked = || trunc(60).set_up(Client, SockOption::Cork(true));
+    corked().recv(Server, 100, 60..100).passes();
+    corked().recv(Server, 100, 0..60).breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
     trunc(60).touching(60).breaks(&[(Invariant::Trunc, "wrote-to-buffer")]);
     trunc(60)
         .recv(Server, 60, 60..100)
@@ -262,8 +266,14 @@ fn oob_gives_the_urgent_byte_only() {
     ordinary(failed(Errno::ECONNRESET)).breaks(&[(Invariant::Oob, "unexpected-errno")]);
     ordinary(Outcome::Received { count: 0, data: vec![], left: None })
         .breaks(&[(Invariant::Oob, "eof-for-urgent")]);
-    ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)], left: None })
-        .breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
+    let taken =
+        || ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)], left: None });
+    let as_urgent = [(Invariant::Oob, "ordinary-bytes-as-urgent")];
+    taken().breaks(&as_urgent);
+    // that these are gone then is no loss of its own
+    taken().recv(Server, 10, 5..10).breaks(&as_urgent);
+    let received = Story::new().send(Client, 10).recv(Server, 10, 5..10);
+    received.breaks(&[(Invariant::Loss, "skipped")]);
 }
 
 #[test_log::test]
@@ -305,6 +315,10 @@ fn what_cannot_sleep_does_not() {
     stuck(Story::blocking().send(Client, 9), recv(NONE))
         .outq_was(0)
         .breaks(&[(Invariant::Hang, "recv-with-bytes-deliverable")]);
+    let splice = Op::Recv { len: 5, flags: NONE, buffer: Buffer::Mapped, by: By::Splice };
+    let spliced = |outq| stuck(Story::blocking().send(Client, 9), splice).outq_was(outq);
+    assert_eq!(spliced(9).verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+    spliced(0).breaks(&[(Invariant::SpliceFile, "sleeps-with-bytes-deliverable")]);
     stuck(Story::blocking().shutdown(Client, How::Wr), recv(NONE))
         .outq_was(0)
         .breaks(&[(Invariant::Hang, "recv-at-eof")]);

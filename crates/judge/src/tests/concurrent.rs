@@ -34,6 +34,8 @@ fn every_senders_bytes_keep_their_order_and_come_once() {
     skipped()
         .got(Server, 50, NONE, vec![of(0, 0, 50)])
         .breaks(&[(Invariant::ConcurrentSend, "sender-reordered")]);
+    let spliced = || skipped().spliced().got(Server, 50, NONE, vec![of(0, 0, 50)]);
+    spliced().breaks(&[(Invariant::SpliceFile, "later-bytes-first")]);
 }
 
 #[test_log::test]
@@ -147,6 +149,26 @@ fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
     sleeps(readable, 390).passes();
     let slept_on = [(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")];
     sleeps(readable, 10).breaks(&slept_on);
+    // a splice(2) that a poll contradicts has a rule of its own
+    let splices = |bits, after_ms| {
+        let mut story = sleeps(bits, after_ms);
+        let splice = Op::Recv { len: 100, flags: NONE, buffer: Buffer::Mapped, by: By::Splice };
+        (story.history.records[0].op, story.scenario.steps[0].op) = (splice, splice);
+        story
+    };
+    splices(idle, 10).passes();
+    splices(readable, 390).passes();
+    splices(readable | Ready::PRI, 10).passes();
+    splices(readable, 10).breaks(&[(Invariant::SpliceFile, "sleeps-with-bytes-deliverable")]);
+    let peeks = |bits, after_ms| {
+        let mut story = sleeps(bits, after_ms);
+        let flags = RecvFlags::PEEK;
+        let peek = Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by: By::Call };
+        (story.history.records[0].op, story.scenario.steps[0].op) = (peek, peek);
+        story
+    };
+    peeks(idle, 10).passes();
+    peeks(readable, 10).breaks(&[(Invariant::Peek, "sleeps-with-bytes-deliverable")]);
     // nobody wakes it for less than SO_RCVLOWAT (tcp_data_ready), however little it asks for
     let below = |lowat| {
         Story::blocking()

@@ -1,4 +1,4 @@
-use scenario::history::{Errno, Pairing};
+use scenario::history::{Errno, Outcome, Pairing};
 use scenario::payload::{Run, Stream};
 use scenario::{Attempt, Invariant, RecvFlags};
 
@@ -75,6 +75,32 @@ fn a_free_stranger_is_refused() {
     connection.pair = 2;
     third.history.connections.push(connection);
     third.breaks(&[crossed, again]);
+}
+
+#[test_log::test]
+fn what_a_crossed_connection_does_to_its_bytes_is_no_finding_of_its_own() {
+    let crossed = (Invariant::Engaged, "paired-with-a-stranger");
+    let lost = |results, further, on: u8| {
+        let mut story = beside_a_free_one(results, further);
+        let eagain = Outcome::Errno(Errno::EAGAIN);
+        story = story.send(Client, 9).received(Server, 9, RecvFlags::DONTWAIT, eagain).outq_was(0);
+        story.history.records.iter_mut().for_each(|record| record.connection = on);
+        story
+    };
+    let eagain = (Invariant::RecvResult, "eagain-with-bytes-deliverable");
+    for on in [0, 1] {
+        lost([None, Some(-17)], [Some(0), Some(-17)], on).breaks(&[crossed]);
+        lost([None, Some(0)], [Some(-22); 2], on).breaks(&[eagain]);
+    }
+    // a reconnected socket that is said to be paired still has its old peer
+    let again = |results| {
+        let mut story = lost(results, [None; 2], 1);
+        (story.scenario.attempt, story.scenario.pairs) = (Attempt::Once, 1);
+        story.history.connections[1].pair = 0;
+        story
+    };
+    again([None, Some(-17)]).breaks(&[(Invariant::PairResult, "eexist-without-a-pair")]);
+    again([Some(-17), Some(0)]).breaks(&[eagain]);
 }
 
 #[test_log::test]

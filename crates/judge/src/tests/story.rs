@@ -174,6 +174,16 @@ impl Story {
         self
     }
 
+    /// The last receive was made by splice(2).
+    pub(crate) fn spliced(mut self) -> Story {
+        if let Op::Recv { by, .. } = &mut self.last().op {
+            *by = By::Splice;
+        }
+        let op = self.last().op;
+        self.scenario.steps.last_mut().unwrap().op = op;
+        self
+    }
+
     /// The last receive was told that so much is left.
     pub(crate) fn left(mut self, bytes: u32) -> Story {
         if let Outcome::Received { left, .. } = &mut self.last().outcome {

@@ -24,6 +24,36 @@ fn later_bytes_first_is_disorder() {
 }
 
 #[test_log::test]
+fn a_splice_that_goes_by_earlier_bytes_breaks_its_own_rule() {
+    let first = |from: u64| Story::new().send(Client, 200).recv(Server, 100, from..from + 100);
+    first(0).spliced().recv(Server, 100, 100..200).passes();
+    let expected = [(Invariant::SpliceFile, "later-bytes-first")];
+    first(100).spliced().recv(Server, 100, 0..100).breaks(&expected);
+    // it finds what the receive before it has passed over
+    let expected = [(Invariant::Order, "later-bytes-first")];
+    first(100).recv(Server, 100, 0..100).spliced().breaks(&expected);
+}
+
+#[test_log::test]
+fn a_few_bytes_that_overtake_corked_ones_break_cork_too() {
+    let one = |at: u64| {
+        Story::new()
+            .set_up(Client, SockOption::Cork(true))
+            .send(Client, 100)
+            .value(Client, scenario::Op::Set(SockOption::Cork(false)), 0)
+            .send(Client, 100)
+            .got(Server, 1, RecvFlags::empty(), vec![raw(Client, at..at + 1)])
+    };
+    one(0).passes();
+    let value = |at: u64| match raw(Client, at..at + 1) {
+        Run::Raw(bytes) => bytes[0],
+        Run::Coded { .. } => unreachable!(),
+    };
+    let other = (100..200).find(|&at| value(at) != value(0)).unwrap();
+    one(other).breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
+}
+
+#[test_log::test]
 fn overtaking_corked_bytes_breaks_cork() {
     Story::new()
         .set_up(Client, SockOption::Cork(true))

@@ -8,13 +8,19 @@ use super::story::{Client, Server, Story, bytes};
 fn eof_needs_a_fin_and_everything_delivered() {
     let sent = || Story::new().send(Client, 100);
     sent().eof(Server).breaks(&[(Invariant::EarlyEof, "no-fin")]);
+    // an end that should not have been says nothing about what comes next
+    let early = || sent().eof(Server).recv(Server, 100, 0..100);
+    early().recv_fails(Server, Errno::EAGAIN).breaks(&[(Invariant::EarlyEof, "no-fin")]);
     sent().eof(Server).outq_was(0).breaks(&[(Invariant::EarlyEof, "eof-with-bytes-deliverable")]);
     sent().shutdown(Client, How::Wr).recv(Server, 100, 0..100).eof(Server).passes();
     sent()
         .shutdown(Client, How::Wr)
         .eof(Server)
         .breaks(&[(Invariant::HalfClose, "eof-before-all-bytes")]);
+    let peeks = || sent().close(Client).got(Server, 9, RecvFlags::PEEK, Vec::new());
+    peeks().breaks(&[(Invariant::Peek, "eof-with-bytes-deliverable")]);
     sent().close(Client).recv(Server, 100, 0..100).eof(Server).passes();
+    sent().close(Client).recv(Server, 100, 0..100).got(Server, 9, RecvFlags::PEEK, vec![]).passes();
     sent()
         .close(Client)
         .recv(Server, 60, 0..60)
