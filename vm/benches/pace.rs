@@ -98,7 +98,7 @@ impl Kind {
         (0..WINDOW).for_each(|_| send(machine));
         let returned = (0..self.scenarios.len()).map(|wanted| {
             let history = match answer(machine) {
-                FromGuest::Done { number, history } if number == wanted as u64 => history,
+                FromGuest::Done { number, history, .. } if number == wanted as u64 => history,
                 other => panic!("{}: {other:?}", self.name),
             };
             send(machine);
@@ -211,6 +211,7 @@ fn plan() -> Plan {
         modules: Vec::new(),
         pairing: Pairing::None,
         counters: None,
+        points: None,
         key: Key::from_seed(1),
         connect_within: LONG,
     }

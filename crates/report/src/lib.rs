@@ -1,4 +1,4 @@
-//! What a campaign leaves behind: one folder per finding, and `summary.json`.
+//! What a campaign leaves behind: one folder per finding, and `summary.json`; and what it covered.
 //!
 //! Files appear under their final name only when they are complete (written beside it and renamed), so that
 //! whatever ends the harness leaves no half-written result.
@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod comparison;
+mod coverage;
 mod file;
 mod finding;
 mod markdown;
@@ -15,6 +16,7 @@ mod summary;
 mod timeline;
 
 pub use comparison::{Comparison, Night, accumulated};
+pub use coverage::{Count, Coverage, LineCoverage, ReachedBy, SourceCoverage, State};
 pub use file::{WriteError, write};
 pub use finding::{Artifacts, Finding, FindingKey, Reliability};
 pub use markdown::{Context, markdown};

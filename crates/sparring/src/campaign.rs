@@ -18,6 +18,7 @@ use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::journal::Journal;
 use crate::progress::Bar;
+use crate::reach::Reach;
 use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -54,6 +55,8 @@ pub struct Campaign {
     pub stop_on_first: bool,
     /// Whether findings are shrunk and replayed at the end.
     pub confirm: bool,
+    /// What is covered, where that is to be known.
+    pub reach: Option<Reach>,
 }
 
 /// What the workers share.
@@ -210,6 +213,7 @@ impl Shared<'_> {
         let key = Key::from_seed(campaign.seed);
         let mut spec = campaign.target.spec(key, console)?;
         spec.machine.vcpus = campaign.vcpus_of(vm);
+        spec.plan.points = campaign.reach.as_ref().map(|reach| reach.list().to_owned());
         let mut runner = Runner::for_many(spec);
         let mut stopped = None;
         loop {
@@ -275,7 +279,10 @@ impl Shared<'_> {
     fn judge(&self, event: Event) -> Result<Option<Job>, Failure> {
         let mut new = Vec::new();
         match event {
-            Event::Ran(job, history) => {
+            Event::Ran(job, history, reached) => {
+                if let Some(reach) = &self.campaign.reach {
+                    reach.note(job.number, &reached);
+                }
                 let us = history.records.last().map_or(0, |record| record.return_ns / 1_000);
                 let bytes = || history.accepted_and_ring();
                 tracing::debug!(number = job.number, us, accepted_and_ring = ?bytes(), "ran");
@@ -334,6 +341,7 @@ impl Shared<'_> {
         }
         let mut tally = self.lock();
         if ticks.is_multiple_of(SAVE_EVERY) {
+            tally.summary.covered_pcs = self.covered();
             tally.save()?;
         }
         let summary = &tally.summary;
@@ -348,6 +356,10 @@ impl Shared<'_> {
         );
         self.bar.set(summary.scenarios, self.campaign.scenarios, &message);
         Ok(())
+    }
+
+    fn covered(&self) -> Option<u64> {
+        self.campaign.reach.as_ref().map(Reach::covered)
     }
 
     /// Writes the final summary.
@@ -368,6 +380,7 @@ impl Shared<'_> {
             (true, Some(_)) => Outcome::Unfinished,
         };
         let summary = &mut tally.summary;
+        summary.covered_pcs = self.covered();
         summary.finished = is_complete && failure.is_none();
         summary.unfinished = missing;
         summary.exit_code = match (outcome, failure) {

@@ -6,6 +6,7 @@ mod bout;
 mod campaign;
 mod commands;
 mod confirm;
+mod covered;
 mod evaluation;
 mod exit;
 mod figures;
@@ -18,6 +19,7 @@ mod narrow;
 mod plain;
 mod program;
 mod progress;
+mod reach;
 mod replay;
 mod runner;
 mod tally;
@@ -48,6 +50,7 @@ enum Command {
     Shrink(commands::shrink::Args),
     Diff(commands::diff::Args),
     Evaluate(commands::evaluate::Args),
+    Coverage(commands::coverage::Args),
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Shrink(args) => commands::shrink::run(&args).map(Into::into),
         Command::Diff(args) => commands::diff::run(&args).map(Into::into),
         Command::Evaluate(args) => commands::evaluate::run(&args).map(Into::into),
+        Command::Coverage(args) => commands::coverage::run(&args).map(Into::into),
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),

@@ -10,6 +10,7 @@ mod files;
 mod init;
 mod ports;
 mod program;
+mod reach;
 mod results;
 mod stock;
 mod target;

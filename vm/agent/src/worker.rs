@@ -12,6 +12,7 @@ use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
 use crate::ports::{self, Control};
+use crate::reach::Reach;
 use crate::results::Results;
 use crate::{checkup, files, program, say, target};
 
@@ -93,6 +94,7 @@ fn press(sysrq: Option<&mut File>, key: char) {
 
 fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
+    let mut reach = Reach::default();
     let mut counters = None;
     let mut bench = None;
     for message in messages {
@@ -109,7 +111,9 @@ fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
             ToGuest::Run { number, run, bounds, scenario } => match &mut executor {
                 None => FromGuest::Failed { number, reason: "nothing is set up".into() },
                 Some(executor) => match executor.execute(run, &scenario, bounds) {
-                    Ok(history) => FromGuest::Done { number, history },
+                    Ok(history) => {
+                        FromGuest::Done { number, history, reached: reach.by_last(executor) }
+                    }
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },
             },
