@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -67,7 +67,7 @@ fn a_shell_has_sockets_that_are_paired() -> Result<(), Failed> {
 
 /// A shell at a terminal of so many rows and columns.
 struct Seat {
-    child: std::process::Child,
+    child: Child,
     person: File,
     tty: File,
     screen: Arc<Mutex<String>>,
@@ -107,6 +107,10 @@ impl Seat {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn pid(&self) -> Result<Pid, Failed> {
+        Ok(Pid::from_raw(i32::try_from(self.child.id())?))
+    }
+
     /// Whether the terminal shows what is typed by itself, as it does when nobody has made it raw.
     fn echoes(&self) -> Result<bool, Failed> {
         Ok(tcgetattr(&self.tty)?.local_flags.contains(LocalFlags::ECHO))
@@ -125,6 +129,17 @@ fn a_shell_on_a_terminal_has_one_itself() -> Result<(), Failed> {
     check(!seat.echoes()?, "the terminal is not raw")?;
     seat.person.write_all(b"stty size\r")?;
     seat.wait_to_see("33 77")?;
+    // the window changes; the terminal is not the shell's controlling one, so nobody else tells it
+    let stty = Command::new("stty")
+        .args(["rows", "20", "cols", "50"])
+        .stdin(seat.tty.try_clone()?)
+        .status()?;
+    check(stty.success(), "stty failed")?;
+    kill(seat.pid()?, Signal::SIGWINCH)?;
+    seat.person.write_all(
+        b"until [ \"$(stty size)\" = '20 50' ]; do sleep 0.1; done; echo $((19 + 1)) rows\r",
+    )?;
+    seat.wait_to_see("20 rows")?;
     // Ctrl-C is for what runs in the guest, and its shell has job control
     seat.person.write_all(b"sleep 1000\r")?;
     seat.wait_to_see("sleep 1000")?;
@@ -138,7 +153,7 @@ fn a_shell_on_a_terminal_has_one_itself() -> Result<(), Failed> {
 fn a_killed_shell_restores_the_terminal() -> Result<(), Failed> {
     let mut seat = Seat::take(24, 80)?;
     check(!seat.echoes()?, "the terminal is not raw")?;
-    let pid = Pid::from_raw(i32::try_from(seat.child.id())?);
+    let pid = seat.pid()?;
     // the second one must not cut the way out short
     kill(pid, Signal::SIGTERM)?;
     kill(pid, Signal::SIGTERM)?;
