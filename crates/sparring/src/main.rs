@@ -14,6 +14,7 @@ mod interrupt;
 mod journal;
 mod leak;
 mod ledger;
+mod libfuzzer;
 mod narrow;
 mod plain;
 mod progress;
@@ -47,6 +48,7 @@ enum Command {
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
+    FuzzTarget(commands::fuzz_target::Args),
     Test(commands::test::Args),
 }
 
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),
+        Command::FuzzTarget(args) => commands::fuzz_target::run(&args),
         Command::Test(args) => commands::test::run(&args).map(Into::into),
     };
     exit::finish(result)

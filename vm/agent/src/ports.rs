@@ -12,7 +12,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 const CLASS: &str = "/sys/class/virtio-ports";
 
+/// Whether there is a port of that name: outside of a guest there is none.
+#[must_use]
+pub fn exists(name: &str) -> bool {
+    find(Path::new(CLASS), name).is_some()
+}
+
 /// Opens the port of that name, for reading and writing.
+///
+/// # Errors
+/// If there is none, or somebody else has opened it.
 pub fn open(name: &str) -> Result<File> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -47,6 +56,7 @@ pub struct Control {
 }
 
 impl Control {
+    /// The words that come from this port.
     pub fn new(port: File) -> Control {
         Control { port, heard: false }
     }

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
+use agent::ports;
 use anyhow::{Context as _, Result};
 use vm::wire::{Exit, Program, STDERR_PORT, STDIN_PORT, STDOUT_PORT, TERMINAL_PORT};
 
-use crate::{ports, say};
+use crate::say;
 
 /// What shells return for a command that cannot be started.
 const NOT_STARTED: i32 = 127;

@@ -13,7 +13,8 @@ use command_fds::{CommandFdExt, FdMapping};
 
 use super::{MachineSpec, QEMU};
 use crate::wire::{
-    CONTROL_PORT, RESULTS_PORT, ROOT_TAG, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Share, Shares,
+    CONTROL_PORT, INPUTS_PORT, RESULTS_PORT, ROOT_TAG, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Share,
+    Shares,
 };
 
 /// Numbers of the descriptors in QEMU.
@@ -22,7 +23,8 @@ const CONTROL: i32 = 4;
 const RESULTS: i32 = 5;
 const CONSOLE: i32 = 6;
 const MONITOR: i32 = 7;
-const STREAMS: [(&str, i32); 3] = [(STDIN_PORT, 8), (STDOUT_PORT, 9), (STDERR_PORT, 10)];
+const STREAMS: [(&str, i32); 4] =
+    [(STDIN_PORT, 8), (STDOUT_PORT, 9), (STDERR_PORT, 10), (INPUTS_PORT, 11)];
 
 /// What QEMU gets from us.
 pub(super) struct Inherited {
@@ -31,8 +33,8 @@ pub(super) struct Inherited {
     pub(super) results: UnixStream,
     pub(super) console: PipeWriter,
     pub(super) monitor: UnixStream,
-    /// Standard input, output and error of a program in the guest.
-    pub(super) streams: Option<[UnixStream; 3]>,
+    /// Standard input, output and error of a program in the guest, and what it runs if it is a fuzz target.
+    pub(super) streams: Option<[UnixStream; 4]>,
 }
 
 /// What the guest has to mount: outer directories before inner ones.

@@ -1,0 +1,98 @@
+//! Executes inputs, and tells the host about each.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::{env, fs, process};
+
+use agent::results::Results;
+use agent::{ports, target};
+use anyhow::{Context as _, Result};
+use execute::Executor;
+use nix::sys::signal::{Signal, raise};
+use scenario::Scenario;
+use vm::wire::{Errand, FromGuest, INPUTS_PORT, REFUSED};
+
+/// With this, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
+const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
+
+thread_local! {
+    /// libFuzzer calls from one thread. It is made by the first input: a process that has none, as the outer one of a
+    /// merge, must leave the port to those that do.
+    static SESSION: RefCell<Option<Session>> = const { RefCell::new(None) };
+}
+
+/// Ends the process unless it runs in a guest that was prepared for it: on a host it would pair the host's sockets.
+pub fn require_guest() {
+    let is_prepared = env::var_os(Errand::VARIABLE).is_some() && ports::exists(INPUTS_PORT);
+    if !is_prepared && env::var_os(SHOW_ONLY).is_none() {
+        eprintln!(
+            "sparring: fuzz targets run in a VM: start this one by `cargo fuzz run --sanitizer none`, \
+             from within the checkout"
+        );
+        process::exit(REFUSED);
+    }
+}
+
+/// Executes one input; whether there is anything to learn from it.
+pub fn run(scenario: &Scenario) -> bool {
+    SESSION.with_borrow_mut(|session| {
+        let session =
+            session.get_or_insert_with(|| Session::open().unwrap_or_else(|e| give_up(&e)));
+        session.run(scenario).unwrap_or_else(|e| give_up(&e))
+    })
+}
+
+/// The harness is broken. libFuzzer takes a panic, and even an exit, for the input's doing (`Fuzzer::ExitCallback()`),
+/// and this signal only for what it is.
+fn give_up(error: &anyhow::Error) -> ! {
+    eprintln!("sparring: {error:#}");
+    let _ = raise(Signal::SIGKILL);
+    process::abort();
+}
+
+/// The guest, set up.
+struct Session {
+    host: Results,
+    executor: Executor,
+    deadly: HashSet<Scenario>,
+    number: u64,
+}
+
+impl Session {
+    fn open() -> Result<Session> {
+        let path = PathBuf::from(env::var_os(Errand::VARIABLE).context("no errand")?);
+        let errand = fs::read(&path).with_context(|| path.display().to_string())?;
+        let Errand { plan, deadly } = postcard::from_bytes(&errand)
+            .context("runner and fuzz target are not of the same build")?;
+        let host = Results::new(ports::open(INPUTS_PORT)?);
+        let executor = match target::set_up(&plan) {
+            Ok(executor) => executor,
+            Err(refusal) => {
+                host.say(&FromGuest::Refused(refusal)).context("the host")?;
+                anyhow::bail!("the guest cannot be set up");
+            }
+        };
+        host.say(&FromGuest::Ready).context("the host")?;
+        host.beat(executor.returned());
+        Ok(Session { host, executor, deadly, number: 0 })
+    }
+
+    fn run(&mut self, scenario: &Scenario) -> Result<bool> {
+        if self.deadly.contains(scenario) {
+            return Ok(false);
+        }
+        let number = self.number;
+        self.number += 1;
+        let began = FromGuest::Began { number, scenario: scenario.clone() };
+        self.host.say(&began).context("the host")?;
+        // which run of the boot it is, as far as the payload can tell runs apart
+        let run = u16::try_from(number & 0xffff).context("run")?;
+        let (answer, ran) = match self.executor.execute(run, scenario) {
+            Ok(history) => (FromGuest::Done { number, history }, true),
+            Err(error) => (FromGuest::Failed { number, reason: error.to_string() }, false),
+        };
+        self.host.say(&answer).context("the host")?;
+        Ok(ran)
+    }
+}
