@@ -4,6 +4,7 @@
 
 pub mod accel;
 pub mod boot;
+pub mod coverage;
 pub mod kernel;
 pub mod machine;
 pub mod splat;

@@ -15,6 +15,7 @@ use scenario::history::{At, Outcome, Record};
 use crate::Error;
 use crate::backstage::{Reply, Request};
 use crate::hands::{Call, Hands};
+use crate::kcov::Recording;
 use crate::stage::Stage;
 use crate::sys;
 
@@ -84,6 +85,7 @@ struct Worker {
 #[derive(Debug)]
 pub(crate) struct Crew {
     bound: Duration,
+    recording: Option<Arc<Recording>>,
     workers: Vec<Worker>,
     sender: Sender<News>,
     news: Receiver<News>,
@@ -93,13 +95,20 @@ impl Crew {
     /// No thread yet. `bound` is how long a call may take.
     pub(crate) fn new(bound: Duration) -> Crew {
         let (sender, news) = mpsc::channel();
-        Crew { bound, workers: Vec::new(), sender, news }
+        Crew { bound, recording: None, workers: Vec::new(), sender, news }
+    }
+
+    /// Has every thread recorded from now on.
+    pub(crate) fn record(&mut self, recording: Arc<Recording>) {
+        self.workers.clear();
+        self.recording = Some(recording);
     }
 
     /// Sees to it that every lane of the scenario has a thread, and that others can signal it.
     pub(crate) fn muster(&mut self, stage: &Stage) -> Result<(), Error> {
         while self.workers.len() < stage.lanes.len() {
-            let worker = Worker::start(self.bound, self.sender.clone())?;
+            let recording = self.recording.clone();
+            let worker = Worker::start(self.bound, recording, self.sender.clone())?;
             self.workers.push(worker);
         }
         for (lane, worker) in stage.lanes.iter().zip(&self.workers) {
@@ -177,14 +186,19 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    fn start(bound: Duration, news: Sender<News>) -> Result<Worker, Error> {
+    fn start(
+        bound: Duration,
+        recording: Option<Arc<Recording>>,
+        news: Sender<News>,
+    ) -> Result<Worker, Error> {
         let failed = |error| Error::Resource("start a lane's thread", error);
         let (orders, incoming) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let thread = thread::Builder::new().name("lane".into()).spawn(move || {
             // its buffers and its timer are made here, because the timer's signal goes to this thread
-            match Hands::new(bound) {
-                Ok(hands) => {
+            let recorder = recording.map(|recording| recording.join()).transpose();
+            match recorder.and_then(|recorder| Ok((recorder, Hands::new(bound)?))) {
+                Ok((_recorder, hands)) => {
                     let _ = ready.send(Ok(gettid().as_raw()));
                     work(hands, &incoming, &news);
                 }

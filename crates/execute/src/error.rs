@@ -22,6 +22,20 @@ pub enum Error {
     /// Memory, signals or timers of the executor itself.
     #[error("cannot {0}: {1}")]
     Resource(&'static str, io::Error),
+    /// The kernel does not record what is covered.
+    #[error(
+        "the kernel records no coverage: take one with CONFIG_KCOV (--flavour kcov), and mount debugfs on \
+         /sys/kernel/debug"
+    )]
+    NoKcov,
+    /// A list of coverage points that cannot be used.
+    #[error("the coverage points of {}: {why}", list.display())]
+    Points {
+        /// The list.
+        list: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A setting of the network is missing or cannot be changed.
     #[error("cannot write {path:?}: {error}; mount proc and run as root")]
     Sysctl {

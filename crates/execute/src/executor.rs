@@ -18,6 +18,8 @@ use crate::backstage::{Backstage, Reply};
 use crate::crew::Crew;
 use crate::finale::Finale;
 use crate::hands::{Call, Hands};
+use crate::kcov::{Coverage, Hit};
+use crate::points::Points;
 use crate::schedule::Schedule;
 use crate::stage::Stage;
 use crate::watchdog::take_sigpipes;
@@ -53,6 +55,7 @@ pub struct Executor {
     hands: Hands,
     crew: Crew,
     ring_counter: Option<RingCounter>,
+    coverage: Option<Coverage>,
     returned: Arc<AtomicU64>,
 }
 
@@ -71,6 +74,7 @@ impl Executor {
             hands: Hands::new(bound)?,
             crew: Crew::new(bound),
             ring_counter: None,
+            coverage: None,
             returned: Arc::default(),
         })
     }
@@ -101,6 +105,33 @@ impl Executor {
         Ok(())
     }
 
+    /// Traces scenarios from now on: which of these points they pass, on every thread that makes their calls, from
+    /// connecting to the end of the finale.
+    ///
+    /// # Errors
+    /// [`Error::NoKcov`] if the kernel has no KCOV; [`Error::Resource`] if there is no memory for it, or this thread is
+    /// traced by somebody else.
+    pub fn trace(&mut self, points: Arc<Points>) -> Result<(), Error> {
+        // a thread cannot be recorded twice
+        self.coverage = None;
+        let coverage = Coverage::new(points)?;
+        self.crew.record(coverage.recording());
+        self.coverage = Some(coverage);
+        Ok(())
+    }
+
+    /// The points that the last scenario passed, in ascending order; nothing where none is traced.
+    #[must_use]
+    pub fn covered(&self) -> &[Hit] {
+        self.coverage.as_ref().map_or(&[], Coverage::hits)
+    }
+
+    /// Whether it passed so many that [`Executor::covered`] lacks the last ones of a thread.
+    #[must_use]
+    pub fn is_covered_cut(&self) -> bool {
+        self.coverage.as_ref().is_some_and(Coverage::is_cut)
+    }
+
     /// Runs one scenario, with `run` to tell its payload from that of other scenarios.
     ///
     /// # Errors
@@ -111,8 +142,14 @@ impl Executor {
         // none of an earlier scenario's, nor one that the caller's own pipes raised
         take_sigpipes();
         self.hands.watchdog.restart();
+        if let Some(coverage) = &mut self.coverage {
+            coverage.begin();
+        }
         let history = self.perform(run, scenario, start);
         self.hands.tidy();
+        if let Some(coverage) = &mut self.coverage {
+            coverage.end();
+        }
         history
     }
 

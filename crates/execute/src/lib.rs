@@ -10,6 +10,7 @@
 //! `stage` (the sockets, and what lanes share), `crew` (the lanes' threads), `backstage` (connections and the pairing
 //! program), `connect`, `network`; below them `transfer` and `wait` (calls that move bytes or wait), `buffer` (the
 //! memory that calls are given), `watchdog` (what ends a call that does not return) and `sys` (the system calls).
+//! Beside them `kcov` and `points`: what of the kernel a scenario covers.
 //!
 //! A [`Bench`] does none of that: it measures how fast two connections are.
 
@@ -22,7 +23,9 @@ mod error;
 mod executor;
 mod finale;
 mod hands;
+mod kcov;
 mod network;
+mod points;
 mod schedule;
 mod stage;
 mod sys;
@@ -35,4 +38,6 @@ mod watchdog;
 pub use bench::Bench;
 pub use error::Error;
 pub use executor::Executor;
+pub use kcov::Hit;
 pub use network::prepare_network;
+pub use points::Points;

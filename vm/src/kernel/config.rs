@@ -28,6 +28,16 @@ const COVERED: [&str; 8] = [
     "net/ipv4/tcp_output.o",
 ];
 
+/// Which contexts KCOV leaves out, as `check_kcov_mode()` has it: every interrupt, softirqs included. But nearly all of
+/// TCP's receive path runs in softirqs, on loopback on the back of the sending call, and on the passive side sock_ops
+/// programs do, too.
+const KCOV_TASKS: &str =
+    "\tif (!in_task() && !(in_softirq_really() && t->kcov_softirq))\n\t\treturn false;\n";
+/// Ours: a softirq is recorded on behalf of the task that it interrupts. `kernel/kcov.c` may be interrupted by itself
+/// (`__sanitizer_cov_trace_pc`).
+const KCOV_SOFTIRQS: &str = "\tif (in_hardirq() || in_nmi())\n\t\treturn false;\n";
+const KCOV_FILE: &str = "kernel/kcov.c";
+
 /// The configuration of `flavour`: what is not named in it is off.
 pub(crate) fn wanted(flavour: Flavour) -> String {
     let own = match flavour {
@@ -65,7 +75,7 @@ fn options(text: &str) -> BTreeMap<&str, &str> {
 /// The objects that report coverage in `flavour`: ours, and what a series touches in the network
 /// code. None where there is no KCOV.
 pub(crate) fn covered(flavour: Flavour, touched: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    if options(&wanted(flavour)).get("CONFIG_KCOV") != Some(&"y") {
+    if !has_kcov(flavour) {
         return BTreeSet::new();
     }
     let ours = COVERED.iter().map(PathBuf::from);
@@ -74,6 +84,35 @@ pub(crate) fn covered(flavour: Flavour, touched: &BTreeSet<PathBuf>) -> BTreeSet
         net && file.extension().is_some_and(|extension| extension == "c")
     });
     ours.chain(theirs.map(|file| file.with_extension("o"))).collect()
+}
+
+/// What of `flavour` is neither configuration nor an object: part of a kernel's identity.
+pub(crate) fn changes(flavour: Flavour) -> &'static str {
+    if has_kcov(flavour) { KCOV_SOFTIRQS } else { "" }
+}
+
+/// Has KCOV record softirqs, too, in `tree`, where `flavour` has KCOV: the file that this changes, under an inode of its
+/// own. A tree whose KCOV looks different stays as it is.
+pub(crate) fn record_softirqs(
+    tree: &Path,
+    flavour: Flavour,
+) -> Result<Option<PathBuf>, KernelError> {
+    if !has_kcov(flavour) {
+        return Ok(None);
+    }
+    let path = tree.join(KCOV_FILE);
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    if text.matches(KCOV_TASKS).count() != 1 {
+        tracing::warn!("coverage will lack what runs in softirqs: {KCOV_FILE} is not as expected");
+        return Ok(None);
+    }
+    unshare(&path)?;
+    fs::write(&path, text.replace(KCOV_TASKS, KCOV_SOFTIRQS)).map_err(io_at(&path))?;
+    Ok(Some(PathBuf::from(KCOV_FILE)))
+}
+
+fn has_kcov(flavour: Flavour) -> bool {
+    options(&wanted(flavour)).get("CONFIG_KCOV") == Some(&"y")
 }
 
 /// Has `objects` instrumented, by a line each in the Makefile of their directory. A Makefile is
@@ -175,5 +214,28 @@ mod tests {
         assert_eq!(fs::read_to_string(&pristine).unwrap(), "obj-y := skmsg.o\n");
         let makefiles = instrumented_makefiles(tree.path(), &objects);
         assert_eq!(makefiles, [PathBuf::from("net/core/Makefile")]);
+    }
+
+    #[test_log::test]
+    fn softirqs_are_recorded_in_our_copy_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (tree, pristine) = (dir.path().join("tree"), dir.path().join("pristine.c"));
+        fs::create_dir_all(tree.join("kernel")).unwrap();
+        let file = tree.join(KCOV_FILE);
+        let text = format!("a {{\n{KCOV_TASKS}}}\n");
+        fs::write(&pristine, &text).unwrap();
+        fs::hard_link(&pristine, &file).unwrap();
+        assert_eq!(record_softirqs(&tree, Flavour::Fast).unwrap(), None);
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        let changed = record_softirqs(&tree, Flavour::Kasan).unwrap();
+        assert_eq!(changed.as_deref(), Some(Path::new(KCOV_FILE)));
+        let wanted = "a {\n\tif (in_hardirq() || in_nmi())\n\t\treturn false;\n}\n";
+        assert_eq!(fs::read_to_string(&file).unwrap(), wanted);
+        assert_eq!(fs::read_to_string(&pristine).unwrap(), text);
+        // once more, as in a tree that has it already, and in one that has no KCOV at all
+        assert_eq!(record_softirqs(&tree, Flavour::Kcov).unwrap(), None);
+        assert_eq!(record_softirqs(dir.path(), Flavour::Kcov).unwrap(), None);
+        assert_eq!(changes(Flavour::Kcsan), "");
+        assert_ne!(changes(Flavour::Kcov), "");
     }
 }

@@ -81,12 +81,10 @@ impl<'a> Workspace<'a> {
         toolchain: &str,
     ) -> Self {
         let covered = config::covered(flavour, &BTreeSet::new());
-        let family = hash(&[
-            &origin.name(),
-            &config::wanted(flavour),
-            &covered.iter().map(|object| format!("{}\n", object.display())).collect::<String>(),
-            toolchain,
-        ]);
+        let mut covered: String =
+            covered.iter().map(|object| format!("{}\n", object.display())).collect();
+        covered.push_str(config::changes(flavour));
+        let family = hash(&[&origin.name(), &config::wanted(flavour), &covered, toolchain]);
         let key = hash(&[&family, series.map_or("", |series| &series.text)]);
         let name = format!("{}-{flavour}-{}", origin.label(), &key[..12]);
         let fingerprint = hash(&[&key, &origin.listing_hash()]);
@@ -191,7 +189,7 @@ impl<'a> Workspace<'a> {
         write_atomically(&manifest, &listing.clone().without(&changed).to_text())
     }
 
-    /// Applies the series and has the covered objects instrumented; the files that this changed.
+    /// Applies the series and has the covered objects report coverage; the files that this changed.
     fn apply(&self, tree: &Path) -> Result<BTreeSet<PathBuf>, KernelError> {
         let mut changed = BTreeSet::new();
         if let Some(series) = self.series {
@@ -202,6 +200,7 @@ impl<'a> Workspace<'a> {
         let objects = config::covered(self.flavour, &changed);
         changed.extend(config::instrumented_makefiles(tree, &objects));
         config::instrument(tree, &objects)?;
+        changed.extend(config::record_softirqs(tree, self.flavour)?);
         Ok(changed)
     }
 
