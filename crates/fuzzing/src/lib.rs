@@ -7,8 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod case;
+mod damper;
+mod feedback;
 mod focus;
 mod session;
+mod situation;
 
 pub use case::{Case, crossover, mutate};
 pub use focus::Focus;

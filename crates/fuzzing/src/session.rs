@@ -13,6 +13,9 @@ use nix::sys::signal::{Signal, raise};
 use scenario::Scenario;
 use vm::wire::{Errand, FromGuest, INPUTS_PORT, REFUSED};
 
+use crate::damper::Reached;
+use crate::feedback::{self, Feedback};
+
 /// With this, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
 const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
 
@@ -56,7 +59,11 @@ struct Session {
     host: Results,
     executor: Executor,
     deadly: HashSet<Scenario>,
-    number: u64,
+    feedback: Feedback,
+    /// Inputs so far.
+    inputs: u64,
+    /// Executions so far: the payload tells them apart, as far as it can.
+    run: u16,
 }
 
 impl Session {
@@ -75,24 +82,38 @@ impl Session {
         };
         host.say(&FromGuest::Ready).context("the host")?;
         host.beat(executor.returned());
-        Ok(Session { host, executor, deadly, number: 0 })
+        Ok(Session { host, executor, deadly, feedback: Feedback::new(), inputs: 0, run: 0 })
     }
 
     fn run(&mut self, scenario: &Scenario) -> Result<bool> {
         if self.deadly.contains(scenario) {
             return Ok(false);
         }
-        let number = self.number;
-        self.number += 1;
+        let number = self.inputs;
+        self.inputs += 1;
+        let Some(mut reached) = self.execute(number, scenario)? else { return Ok(false) };
+        if self.feedback.note(&reached) {
+            let Some(again) = self.execute(number, scenario)? else { return Ok(false) };
+            self.feedback.note(&again);
+            reached.extend(again);
+        }
+        self.feedback.tell(&reached);
+        Ok(true)
+    }
+
+    /// Executes it under this number; what it reached, or nothing where it cannot be executed.
+    fn execute(&mut self, number: u64, scenario: &Scenario) -> Result<Option<Vec<Reached>>> {
         let began = FromGuest::Began { number, scenario: scenario.clone() };
         self.host.say(&began).context("the host")?;
-        // which run of the boot it is, as far as the payload can tell runs apart
-        let run = u16::try_from(number & 0xffff).context("run")?;
-        let (answer, ran) = match self.executor.execute(run, scenario) {
-            Ok(history) => (FromGuest::Done { number, history }, true),
-            Err(error) => (FromGuest::Failed { number, reason: error.to_string() }, false),
+        self.run = self.run.wrapping_add(1);
+        let (answer, reached) = match self.executor.execute(self.run, scenario) {
+            Ok(history) => {
+                let reached = feedback::reached(scenario, &history, self.executor.covered());
+                (FromGuest::Done { number, history }, Some(reached))
+            }
+            Err(error) => (FromGuest::Failed { number, reason: error.to_string() }, None),
         };
         self.host.say(&answer).context("the host")?;
-        Ok(ran)
+        Ok(reached)
     }
 }
