@@ -10,14 +10,20 @@ pub const LEN: u32 = 1 << 17;
 
 // SAFETY: libFuzzer reads and clears this section as bytes, whose every value is good, and does so between executions.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]
-static COUNTERS: [AtomicU8; LEN as usize] = [const { AtomicU8::new(0) }; LEN as usize];
+// nothing here reads it
+#[used]
+static COUNTERS: Counters = Counters([const { AtomicU8::new(0) }; LEN as usize]);
+
+/// libFuzzer clears eight at a time.
+#[repr(align(8))]
+struct Counters([AtomicU8; LEN as usize]);
 
 /// Sets a counter: how often this execution reached what it stands for.
 ///
 /// # Panics
 /// If `at` is [`LEN`] or more.
 pub fn count(at: u32, times: u8) {
-    COUNTERS[at as usize].store(times, Ordering::Relaxed);
+    COUNTERS.0[at as usize].store(times, Ordering::Relaxed);
 }
 
 /// Forgets what of the program itself was reached since the execution began: cargo-fuzz instruments the harness, too,
@@ -53,6 +59,6 @@ mod tests {
     #[test_log::test]
     fn counters_hold_what_was_counted() {
         count(LEN - 1, 7);
-        assert_eq!(COUNTERS[LEN as usize - 1].load(Ordering::Relaxed), 7);
+        assert_eq!(COUNTERS.0[LEN as usize - 1].load(Ordering::Relaxed), 7);
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
 use agent::results::Results;
@@ -18,6 +19,9 @@ use crate::feedback::{self, Feedback};
 
 /// With this, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
 const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
+
+/// What took longer is not repeated: calls of it hang, and that it reaches something again may be left to chance.
+const AGAIN: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// libFuzzer calls from one thread. It is made by the first input: a process that has none, as the outer one of a
@@ -91,8 +95,9 @@ impl Session {
         }
         let number = self.inputs;
         self.inputs += 1;
+        let begun = Instant::now();
         let Some(mut reached) = self.execute(number, scenario)? else { return Ok(false) };
-        if self.feedback.note(&reached) {
+        if self.feedback.note(&reached) && begun.elapsed() < AGAIN {
             let Some(again) = self.execute(number, scenario)? else { return Ok(false) };
             self.feedback.note(&again);
             reached.extend(again);

@@ -5,7 +5,7 @@
 //! whether a peek is pending, whether calls overlap, and what kind of call it is.
 
 use scenario::history::{At, Outcome, Record};
-use scenario::{Endpoint, History, How, Op, RecvFlags, Scenario};
+use scenario::{History, How, Op, RecvFlags, Scenario};
 
 /// How many situations there are.
 pub const SITUATIONS: u32 = FILLS * FILLS * ENDS * ENDS * 2 * 2 * KINDS;
@@ -138,7 +138,9 @@ mod tests {
     /// A scenario of a client's and a server's lane, and a history in which its calls returned this; each call begins at
     /// its time and ends at the other.
     fn met(steps: &str, outcomes: &[(Outcome, u64, u64)]) -> Vec<u32> {
-        let ring = format!("ring 1\ntopology loopback\nfamily v4\nlane c client\nlane s server\n{steps}\nend\n");
+        let ring = format!(
+            "ring 1\ntopology loopback\nfamily v4\nlane c client\nlane s server\n{steps}\nend\n"
+        );
         let scenario = text::parse(&ring).unwrap();
         let records = scenario.steps.iter().zip(0..).zip(outcomes);
         let records = records.map(|((step, at), (outcome, call_ns, return_ns))| Record {

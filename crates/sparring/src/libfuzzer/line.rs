@@ -11,6 +11,8 @@ const RSS_MIB: u32 = 1_024;
 /// Seconds after which VMs that share a corpus look what the others have added. Each look asks for every file's times,
 /// which costs a trip to the host.
 const RELOAD_S: u32 = 60;
+/// Seconds after which an input is an artifact for its slowness alone: calls that hang are found otherwise.
+const SLOW_S: u32 = 3_600;
 /// Flags that mean several processes; here they are several VMs.
 const JOBS: [&str; 3] = ["fork", "jobs", "workers"];
 /// Flags that name a file to be written to.
@@ -175,6 +177,7 @@ impl Line {
         line.prefer("max_len", MAX_LEN);
         line.prefer("len_control", 0);
         line.prefer("rss_limit_mb", RSS_MIB);
+        line.prefer("report_slow_units", SLOW_S);
         line.prefer("reload", if jobs > 1 { RELOAD_S } else { 0 });
         // its alarm would interrupt the calls of scenarios; the host watches the time
         line.set("timeout", 0);

@@ -1,9 +1,10 @@
 //! One VM after another in which libFuzzer works, until it is done.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -26,6 +27,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a guest may take to switch itself off, or to say what it hangs in.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How much longer than its time libFuzzer may take: it does not look at the clock while it runs what it starts from.
+const GRACE: Duration = Duration::from_secs(10);
 /// How often to look whether the time is up.
 const TICK: Duration = Duration::from_millis(200);
 /// Guests lost in a row, with nothing executed in between, after which it is given up.
@@ -57,8 +60,8 @@ enum End {
     Kernel(String),
     /// Nobody's, as far as one can tell.
     Lost(String),
-    /// Ctrl-C.
-    Interrupted,
+    /// Ctrl-C, or the time was up.
+    Over,
 }
 
 /// What is known of the guest.
@@ -93,7 +96,7 @@ impl Seat<'_> {
                         self.line.for_guest(self.vm, boots, time.or(self.line.time()), runs);
                     end_at = end_at.or(self.line.time().map(|time| Instant::now() + time));
                     let started = Instant::now();
-                    let ended = self.attend(machine, &streams, arguments);
+                    let ended = self.attend(machine, &streams, arguments, end_at);
                     self.docket.fuzzed(started);
                     ended?
                 }
@@ -105,7 +108,7 @@ impl Seat<'_> {
             losses = if done > 0 { 0 } else { losses + 1 };
             match end {
                 End::Exited(exit) => return Ok(Some(exit)),
-                End::Interrupted => return Ok(None),
+                End::Over => return Ok(None),
                 End::Kernel(why) | End::Lost(why) if losses < LOSSES => self.docket.restarted(&why),
                 End::Kernel(why) => {
                     return Err(Failure::Kernel(format!(
@@ -126,7 +129,8 @@ impl Seat<'_> {
         &self,
         mut machine: Machine,
         streams: &Streams,
-        arguments: Vec<std::ffi::OsString>,
+        arguments: Vec<OsString>,
+        end_at: Option<Instant>,
     ) -> Result<(End, u64), Failure> {
         let errand = self.write_errand(&machine)?;
         let environment = std::env::vars_os().chain([(Errand::VARIABLE.into(), errand.into())]);
@@ -145,13 +149,13 @@ impl Seat<'_> {
             scope.spawn(move || pass_on(&streams.stderr, prefix, &mut io::stderr()));
             let mut watch = Watch::new();
             // the machine's end ends the streams
-            let end = self.listen(machine, &mut watch)?;
+            let end = self.listen(machine, end_at, &mut watch)?;
             Ok((end, watch.runs))
         })
     }
 
     /// Writes what the fuzz target needs to a file that the guest sees.
-    fn write_errand(&self, machine: &Machine) -> Result<std::path::PathBuf, Failure> {
+    fn write_errand(&self, machine: &Machine) -> Result<PathBuf, Failure> {
         let boot_s = machine.hello().took.as_secs_f64();
         let bounds = guest::bounds(boot_s, self.spec.patience);
         let plan = Plan { bounds, ..self.spec.plan.clone() };
@@ -163,11 +167,17 @@ impl Seat<'_> {
         Ok(path)
     }
 
-    fn listen(&self, mut machine: Machine, watch: &mut Watch) -> Result<End, Failure> {
+    fn listen(
+        &self,
+        mut machine: Machine,
+        end_at: Option<Instant>,
+        watch: &mut Watch,
+    ) -> Result<End, Failure> {
         loop {
-            if self.interrupted.load(Ordering::Relaxed) {
+            let is_late = end_at.is_some_and(|end| Instant::now() > end + GRACE);
+            if is_late || self.interrupted.load(Ordering::Relaxed) {
                 self.last_words(machine, Duration::ZERO, watch)?;
-                return Ok(End::Interrupted);
+                return Ok(End::Over);
             }
             match machine.next_event(TICK) {
                 Event::Message(FromGuest::Exited(exit)) => {
