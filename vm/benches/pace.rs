@@ -95,7 +95,7 @@ impl Kind {
         (0..WINDOW).for_each(|_| send(machine));
         let returned = (0..self.scenarios.len()).map(|wanted| {
             let history = match answer(machine) {
-                FromGuest::Done { number, history } if number == wanted as u64 => history,
+                FromGuest::Done { number, history, .. } if number == wanted as u64 => history,
                 other => panic!("{}: {other:?}", self.name),
             };
             send(machine);
@@ -208,6 +208,7 @@ fn plan() -> Plan {
         modules: Vec::new(),
         pairing: Pairing::None,
         counters: None,
+        points: None,
         key: Key::from_seed(1),
         // those of a campaign under emulation
         bounds: Bounds { call_ms: 10_000, drain_ms: 10_000, settle_ms: 50 },

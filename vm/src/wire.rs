@@ -72,6 +72,8 @@ pub struct Plan {
     /// Directory of the counters of a target that has some, one decimal number a file: `ring_bytes`, all that rings
     /// ever carried; `pairs` and `memory`, how many pairs there are now and how many bytes they hold.
     pub counters: Option<PathBuf>,
+    /// The list of coverage points to trace, as `execute::Points::read` reads it.
+    pub points: Option<PathBuf>,
     /// Key of the payload.
     pub key: Key,
     /// Time limits.
@@ -227,6 +229,8 @@ pub enum FromGuest {
         number: u64,
         /// What happened.
         history: History,
+        /// What it covered.
+        reached: Reached,
     },
     /// A scenario could not be run; says nothing about the kernel.
     Failed {
@@ -243,6 +247,15 @@ pub enum FromGuest {
     Measured(Result<Measurement, Trouble>),
     /// A program ended.
     Exited(Exit),
+}
+
+/// What a scenario covered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The points that no scenario before it reached on this machine: their line numbers in [`Plan::points`], from 0.
+    pub points: Vec<u32>,
+    /// Whether it reached so much that the last of it is not known.
+    pub is_cut: bool,
 }
 
 /// What is left with every socket closed.

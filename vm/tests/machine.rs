@@ -62,6 +62,7 @@ fn plan() -> Plan {
         modules: Vec::new(),
         pairing: Pairing::None,
         counters: None,
+        points: None,
         key: Key::from_seed(1),
         bounds: Bounds::default(),
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
+use agent::reach::Reach;
 use agent::results::Results;
 use agent::{ports, target};
 use anyhow::{Context as _, Result};
@@ -20,8 +21,8 @@ use crate::feedback::{self, Feedback};
 /// With this, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
 const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
 
-/// What took longer is not repeated: calls of it hang, and that it reaches something again may be left to chance.
-const AGAIN: Duration = Duration::from_secs(1);
+/// What took longer becomes no parent of other inputs: calls of it hang, as they would in its children.
+const SLOW: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// libFuzzer calls from one thread. It is made by the first input: a process that has none, as the outer one of a
@@ -64,6 +65,7 @@ struct Session {
     executor: Executor,
     deadly: HashSet<Scenario>,
     feedback: Feedback,
+    reach: Reach,
     /// Inputs so far.
     inputs: u64,
     /// Executions so far: the payload tells them apart, as far as it can.
@@ -86,7 +88,15 @@ impl Session {
         };
         host.say(&FromGuest::Ready).context("the host")?;
         host.beat(executor.returned());
-        Ok(Session { host, executor, deadly, feedback: Feedback::new(), inputs: 0, run: 0 })
+        Ok(Session {
+            host,
+            executor,
+            deadly,
+            feedback: Feedback::new(),
+            reach: Reach::default(),
+            inputs: 0,
+            run: 0,
+        })
     }
 
     fn run(&mut self, scenario: &Scenario) -> Result<bool> {
@@ -97,7 +107,11 @@ impl Session {
         self.inputs += 1;
         let begun = Instant::now();
         let Some(mut reached) = self.execute(number, scenario)? else { return Ok(false) };
-        if self.feedback.note(&reached) && begun.elapsed() < AGAIN {
+        let is_news = self.feedback.note(&reached);
+        if begun.elapsed() > SLOW {
+            return Ok(false);
+        }
+        if is_news {
             let Some(again) = self.execute(number, scenario)? else { return Ok(false) };
             self.feedback.note(&again);
             reached.extend(again);
@@ -114,7 +128,8 @@ impl Session {
         let (answer, reached) = match self.executor.execute(self.run, scenario) {
             Ok(history) => {
                 let reached = feedback::reached(scenario, &history, self.executor.covered());
-                (FromGuest::Done { number, history }, Some(reached))
+                let first = self.reach.by_last(&self.executor);
+                (FromGuest::Done { number, history, reached: first }, Some(reached))
             }
             Err(error) => (FromGuest::Failed { number, reason: error.to_string() }, None),
         };

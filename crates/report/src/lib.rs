@@ -1,10 +1,11 @@
-//! What a campaign leaves behind: one folder per finding, and `summary.json`.
+//! What a campaign leaves behind: one folder per finding, and `summary.json`; and what it covered.
 //!
 //! Files appear under their final name only when they are complete (written beside it and renamed), so that
 //! whatever ends the harness leaves no half-written result.
 
 #![forbid(unsafe_code)]
 
+mod coverage;
 mod file;
 mod finding;
 mod markdown;
@@ -12,6 +13,7 @@ mod plain;
 mod summary;
 mod timeline;
 
+pub use coverage::{Count, Coverage, LineCoverage, ReachedBy, SourceCoverage, State};
 pub use file::{WriteError, write};
 pub use finding::{Artifacts, Finding, FindingKey, Reliability};
 pub use markdown::{Context, markdown};

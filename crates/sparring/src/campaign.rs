@@ -1,24 +1,23 @@
 //! A campaign: generate → execute → judge → shrink → report, over and over, on several machines.
 
+mod aftermath;
+
 use std::path::PathBuf;
-use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use generate::Scope;
-use report::{Context, FindingKey, Summary};
+use report::{Context, Summary};
 use scenario::payload::Key;
 use scenario::{Invariant, Verdict};
 
-use crate::confirm::{Effort, Watch, hasten};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::journal::Journal;
-use crate::plain::PlainTcp;
 use crate::progress::Bar;
-use crate::replay::Replay;
+use crate::reach::Reach;
 use crate::runner::{Event, Job, Runner};
 use crate::tally::Tally;
 use crate::target::Target;
@@ -54,6 +53,8 @@ pub struct Campaign {
     pub stop_on_first: bool,
     /// Whether findings are shrunk and replayed at the end.
     pub confirm: bool,
+    /// What is covered, where that is to be known.
+    pub reach: Option<Reach>,
 }
 
 /// What the workers share.
@@ -208,6 +209,7 @@ impl Shared<'_> {
         let key = Key::from_seed(campaign.seed);
         let mut spec = campaign.target.spec(key, console)?;
         spec.machine.vcpus = campaign.vcpus_of(vm);
+        spec.plan.points = campaign.reach.as_ref().map(|reach| reach.list().to_owned());
         let mut runner = Runner::for_many(spec);
         let mut stopped = None;
         loop {
@@ -270,7 +272,10 @@ impl Shared<'_> {
     fn judge(&self, event: Event) -> Result<(), Failure> {
         let mut new = Vec::new();
         match event {
-            Event::Ran(job, history) => {
+            Event::Ran(job, history, reached) => {
+                if let Some(reach) = &self.campaign.reach {
+                    reach.note(job.number, &reached);
+                }
                 let us = history.records.last().map_or(0, |record| record.return_ns / 1_000);
                 let bytes = || history.accepted_and_ring();
                 tracing::debug!(number = job.number, us, accepted_and_ring = ?bytes(), "ran");
@@ -325,6 +330,7 @@ impl Shared<'_> {
         }
         let mut tally = self.lock();
         if ticks.is_multiple_of(SAVE_EVERY) {
+            tally.summary.covered_pcs = self.covered();
             tally.save()?;
         }
         let summary = &tally.summary;
@@ -341,56 +347,8 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// After the last scenario: shrinks and replays the findings, on as many machines as the campaign had. What cannot
-    /// be replayed stays as it is.
-    fn confirm_all(&self, interrupted: &AtomicBool) {
-        let keys: Vec<FindingKey> = self.lock().entries.keys().cloned().collect();
-        let next = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for vm in 0..self.campaign.jobs.min(keys.len()) {
-                let (keys, next) = (&keys, &next);
-                scope.spawn(move || {
-                    if let Err(failure) = self.confirm_some(vm, keys, next, interrupted) {
-                        self.bar.line(&format!("not all findings could be replayed: {failure}"));
-                    }
-                });
-            }
-        });
-    }
-
-    /// One machine's part of it: the next finding that nobody has begun with, until there is none.
-    fn confirm_some(
-        &self,
-        vm: usize,
-        keys: &[FindingKey],
-        next: &AtomicUsize,
-        interrupted: &AtomicBool,
-    ) -> Result<(), Failure> {
-        let campaign = self.campaign;
-        let console = campaign.out.join(format!("console-replay{vm}.log"));
-        let spec = hasten(campaign.target.spec(Key::from_seed(campaign.seed), console)?);
-        let mut plain = PlainTcp::beside(&campaign.target, &spec);
-        let mut replay = Replay::new(Runner::new(spec), campaign.target.contract.clone());
-        while !interrupted.load(Ordering::Relaxed) {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(key) = keys.get(at) else { break };
-            let all = keys.len();
-            let which = format!("{} of {all}: {}: {}", at + 1, key.invariant, key.diagnosis);
-            let progress = |tries, ops| {
-                let message = format!("shrink {which}: {tries} candidates tried, {ops} ops");
-                self.bar.set(at as u64, Some(all as u64), &message);
-            };
-            progress(0, self.ops_of(key));
-            self.confirm(&mut replay, key, &Watch { interrupted, progress: &progress })?;
-            let wanted = plain.as_mut().filter(|_| !interrupted.load(Ordering::Relaxed));
-            if let Some(Err(failure)) = wanted.map(|plain| self.explain(plain, key)) {
-                self.bar.line(&format!("no comparison with plain TCP from here on: {failure}"));
-                plain = None;
-            }
-        }
-        replay.stop();
-        plain.iter_mut().for_each(PlainTcp::stop);
-        Ok(())
+    fn covered(&self) -> Option<u64> {
+        self.campaign.reach.as_ref().map(Reach::covered)
     }
 
     /// Writes the final summary.
@@ -411,6 +369,7 @@ impl Shared<'_> {
             (true, Some(_)) => Outcome::Unfinished,
         };
         let summary = &mut tally.summary;
+        summary.covered_pcs = self.covered();
         summary.finished = is_complete && failure.is_none();
         summary.unfinished = missing;
         summary.exit_code = match (outcome, failure) {
@@ -436,42 +395,6 @@ impl Shared<'_> {
             );
         }
         tally.unchecked.as_ref().map(|why| format!("a machine was not checked for leaks: {why}"))
-    }
-
-    /// Shrinks one finding and measures how reliably it comes back.
-    fn confirm(
-        &self,
-        replay: &mut Replay,
-        key: &FindingKey,
-        watch: &Watch<'_>,
-    ) -> Result<(), Failure> {
-        let originals = match self.lock().entries.get(key) {
-            Some(entry) => entry.shown_by.clone(),
-            None => return Ok(()),
-        };
-        let effort = Effort::for_finding(key);
-        if let Some(confirmed) = replay.confirm(key, &originals, effort, watch)? {
-            self.lock().confirmed(key, confirmed)?;
-        }
-        Ok(())
-    }
-
-    /// Adds what plain TCP does to a finding.
-    fn explain(&self, plain: &mut PlainTcp, key: &FindingKey) -> Result<(), Failure> {
-        let scenario = match self.lock().entries.get(key) {
-            Some(entry) => entry.artifacts.scenario.clone(),
-            None => return Ok(()),
-        };
-        let Some(plain) = plain.run(slice::from_ref(key), &scenario)? else { return Ok(()) };
-        let alarm = self.lock().explained(key, plain)?;
-        if let Some(alarm) = alarm {
-            self.bar.line(&format!("{}: {}: {alarm}", key.invariant, key.diagnosis));
-        }
-        Ok(())
-    }
-
-    fn ops_of(&self, key: &FindingKey) -> usize {
-        self.lock().entries.get(key).map_or(0, |entry| entry.finding.ops_original)
     }
 
     /// What would be lost with an output directory that cannot be written: the findings, as text.

@@ -6,6 +6,7 @@ mod bout;
 mod campaign;
 mod commands;
 mod confirm;
+mod covered;
 mod evaluation;
 mod exit;
 mod figures;
@@ -18,6 +19,7 @@ mod libfuzzer;
 mod narrow;
 mod plain;
 mod progress;
+mod reach;
 mod replay;
 mod runner;
 mod tally;
@@ -45,6 +47,7 @@ enum Command {
     Run(commands::run::Args),
     Shrink(commands::shrink::Args),
     Evaluate(commands::evaluate::Args),
+    Coverage(commands::coverage::Args),
     Bench(commands::bench::Args),
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::run(&args).map(Into::into),
         Command::Shrink(args) => commands::shrink::run(&args).map(Into::into),
         Command::Evaluate(args) => commands::evaluate::run(&args).map(Into::into),
+        Command::Coverage(args) => commands::coverage::run(&args).map(Into::into),
         Command::Bench(args) => commands::bench::run(&args).map(Into::into),
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),

@@ -123,7 +123,7 @@ impl Replay {
         let mut replayed = Replayed::default();
         while !self.runner.is_idle() {
             match self.runner.next()? {
-                Event::Ran(job, history) => {
+                Event::Ran(job, history, _) => {
                     let verdict = judge::judge(&job.scenario, &history, &self.contract);
                     if let Verdict::Error(reason) = verdict {
                         replayed.broken = Some(format!("cannot judge: {reason}"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use scenario::{History, Invariant, Scenario, Violation};
 use vm::machine::{Ending, Event as MachineEvent};
 use vm::splat::{Panic, Splat};
-use vm::wire::{Checkup, Depth, FromGuest, ToGuest};
+use vm::wire::{Checkup, Depth, FromGuest, Reached, ToGuest};
 
 use crate::exit::Failure;
 use crate::guest::{self, Guest};
@@ -55,8 +55,8 @@ pub struct Job {
 /// What came of a scenario, or of the machine it was on.
 #[derive(Debug)]
 pub enum Event {
-    /// It ran to its end.
-    Ran(Job, Box<History>),
+    /// It ran to its end, and covered this.
+    Ran(Job, Box<History>, Reached),
     /// The harness could not run it.
     Broke(Job, String),
     /// The kernel complained, died, or stopped answering.
@@ -344,7 +344,7 @@ impl Runner {
     fn answer(&mut self, message: FromGuest) -> Result<(), Failure> {
         self.last_news = Instant::now();
         let (number, result) = match message {
-            FromGuest::Done { number, history } => (number, Ok(history)),
+            FromGuest::Done { number, history, reached } => (number, Ok((history, reached))),
             FromGuest::Failed { number, reason } => (number, Err(reason)),
             FromGuest::Busy => return Ok(()),
             FromGuest::Checkup(checkup) => {
@@ -365,7 +365,7 @@ impl Runner {
         }
         self.recent.push_back(job.clone());
         self.backlog.push_back(match result {
-            Ok(history) => Event::Ran(job, Box::new(history)),
+            Ok((history, reached)) => Event::Ran(job, Box::new(history), reached),
             Err(reason) => Event::Broke(job, reason),
         });
         Ok(())

@@ -10,6 +10,7 @@ use scenario::Invariant;
 use scenario::history::Bounds;
 use scenario::payload::Key;
 use vm::accel::Accel;
+use vm::coverage::Code;
 use vm::kernel::{self, Cache, Flavour, Kernel, ModuleSource, Progress};
 use vm::machine::MachineSpec;
 use vm::wire::{Module, Pairing, Plan};
@@ -17,6 +18,7 @@ use vm::wire::{Module, Pairing, Plan};
 use crate::exit::Failure;
 use crate::guest::{Patience, Spec};
 use crate::progress::BuildProgress;
+use crate::reach::coverage_failure;
 
 /// Targets that have a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,8 +105,8 @@ pub struct Target {
     pub flags: String,
     /// Its kernel image.
     pub bzimage: PathBuf,
-    /// Whether the user gave the image.
-    pub kernel_given: bool,
+    /// The kernel, unless the user gave an image.
+    pub kernel: Option<Kernel>,
     /// The modules to load.
     pub modules: Vec<Module>,
     /// The program to attach.
@@ -145,8 +147,8 @@ impl TargetArgs {
         let contract = self.contract()?;
         let cache = Cache::open().map_err(kernel_failure)?;
         let mut is_reference = false;
-        let bzimage = match &self.kernel {
-            Some(path) => existing(path, "--kernel")?,
+        let (bzimage, kernel) = match &self.kernel {
+            Some(path) => (existing(path, "--kernel")?, None),
             None => {
                 let progress = BuildProgress::new();
                 let kernel = kernel::build(&self.source.request(), &cache, &progress)
@@ -157,7 +159,7 @@ impl TargetArgs {
                     modules.insert(0, Module { path, parameters });
                     is_reference = true;
                 }
-                kernel.bzimage
+                (kernel.bzimage.clone(), Some(kernel))
             }
         };
         let accel = vm::accel::decide(cache.root());
@@ -165,7 +167,7 @@ impl TargetArgs {
             name: self.name(&pairing, is_reference),
             flags: self.flags(),
             bzimage,
-            kernel_given: self.kernel.is_some(),
+            kernel,
             modules,
             pairing,
             is_reference,
@@ -330,6 +332,7 @@ impl Target {
             modules: self.modules.clone(),
             pairing: self.pairing.clone(),
             counters: self.is_reference.then(|| kmod::COUNTERS.into()),
+            points: None,
             key,
             bounds: Bounds::default(),
         };
@@ -347,8 +350,20 @@ impl Target {
         };
         let reference = self.modules.first().filter(|_| self.is_reference);
         let reference = reference.map(|module| module.path.clone());
-        let (kernel_given, patience) = (self.kernel_given, Patience::Judging);
+        let (kernel_given, patience) = (self.kernel.is_none(), Patience::Judging);
         Ok(Spec { machine, plan, patience, kernel_given, reference })
+    }
+
+    /// The code under test: the kernel's, and that of the modules; `None` where it reports no coverage.
+    ///
+    /// # Errors
+    /// When the kernel or a module cannot be read.
+    pub fn code(&self) -> Result<Option<Code>, Failure> {
+        let Some(kernel) = self.kernel.as_ref().filter(|kernel| !kernel.covered.is_empty()) else {
+            return Ok(None);
+        };
+        let modules: Vec<PathBuf> = self.modules.iter().map(|module| module.path.clone()).collect();
+        Code::read(&kernel.vmlinux, &modules).map(Some).map_err(coverage_failure)
     }
 }
 
@@ -466,7 +481,8 @@ pub fn kernel_failure(error: kernel::KernelError) -> Failure {
     }
 }
 
-fn file_name(path: &Path) -> String {
+/// The last part of a path, for people.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 

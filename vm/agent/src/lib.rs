@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod ports;
+pub mod reach;
 pub mod results;
 pub mod target;

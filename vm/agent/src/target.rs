@@ -3,9 +3,10 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use bpf::{Attached, Kind};
-use execute::{Bench, Executor};
+use execute::{Bench, Executor, Points};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use scenario::bench::Contenders;
@@ -27,6 +28,11 @@ pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
     let mut executor = Executor::new(attached, plan.key, plan.bounds).map_err(environment)?;
     if let Some(counters) = &plan.counters {
         executor.count_ring_by(&counters.join("ring_bytes")).map_err(environment)?;
+    }
+    if let Some(points) = &plan.points {
+        // after the modules, whose addresses it needs
+        let points = Points::read(points).map_err(environment)?;
+        executor.trace(Arc::new(points)).map_err(environment)?;
     }
     Ok(executor)
 }

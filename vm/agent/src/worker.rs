@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use agent::ports::{self, Control};
+use agent::reach::Reach;
 use agent::results::Results;
 use agent::target;
 use anyhow::{Context as _, Result};
@@ -88,6 +89,7 @@ fn press(sysrq: Option<&mut File>, key: char) {
 
 fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
     let mut executor = None;
+    let mut reach = Reach::default();
     let mut counters = None;
     let mut bench = None;
     for message in messages {
@@ -104,7 +106,9 @@ fn answer_all(results: &Results, messages: &Receiver<ToGuest>) -> Result<()> {
             ToGuest::Run { number, run, scenario } => match &mut executor {
                 None => FromGuest::Failed { number, reason: "nothing is set up".into() },
                 Some(executor) => match executor.execute(run, &scenario) {
-                    Ok(history) => FromGuest::Done { number, history },
+                    Ok(history) => {
+                        FromGuest::Done { number, history, reached: reach.by_last(executor) }
+                    }
                     Err(error) => FromGuest::Failed { number, reason: error.to_string() },
                 },
             },

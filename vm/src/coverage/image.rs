@@ -1,6 +1,7 @@
 //! A kernel or module as the compiler left it: its machine code, searched for coverage points.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use object::read::elf::{ElfFile64, ElfSection64};
@@ -15,6 +16,7 @@ use super::CoverageError;
 const TRACE: &str = "__sanitizer_cov_trace_pc";
 /// The opcode of a call to an address relative to the next instruction, which takes four more bytes.
 const CALL: u8 = 0xe8;
+const CALL_LENGTH: u64 = 5;
 /// Where in an image's addresses a section of a module begins, by its index: none is as long as that.
 const SECTION_SHIFT: u32 = 32;
 
@@ -28,6 +30,8 @@ pub struct Image {
     sections: Vec<String>,
     /// Where the functions are, in order: start and end.
     functions: Vec<(u64, u64)>,
+    /// Code that is gone before the first scenario, or runs after the last.
+    boot: Vec<Range<u64>>,
     /// Addresses of the points, in order.
     points: Vec<u64>,
 }
@@ -64,11 +68,17 @@ impl Image {
             module,
             sections: Vec::new(),
             functions: Vec::new(),
+            boot: Vec::new(),
             points: Vec::new(),
         };
         for section in file.sections() {
             image.sections.resize(section.index().0, String::new());
-            image.sections.push(section.name().unwrap_or_default().to_owned());
+            let name = section.name().unwrap_or_default();
+            image.sections.push(name.to_owned());
+            if matches!(name, ".init.text" | ".exit.text") {
+                let start = image.base(section.index().0) + section.address();
+                image.boot.push(start..start + section.size());
+            }
         }
         image.find_functions(&file);
         image.find_points(&file).map_err(format)?;
@@ -106,8 +116,28 @@ impl Image {
         if self.module.is_some() { (index as u64) << SECTION_SHIFT } else { 0 }
     }
 
+    /// Places in [`Image::points`] of the blocks that have code in `start..end`, or at `start` where that is empty; none
+    /// in a function without points.
+    pub(crate) fn blocks(&self, start: u64, end: u64) -> Range<usize> {
+        let Some(function) = self.function_at(start) else { return 0..0 };
+        // a block begins with its call, a point is where that returns to
+        let begun_by =
+            |address: u64| self.points.partition_point(|point| point - CALL_LENGTH <= address);
+        let (first, last) = (begun_by(function.0.saturating_sub(1)), begun_by(function.1 - 1));
+        if first == last {
+            return 0..0;
+        }
+        let within = |at: usize| at.saturating_sub(1).clamp(first, last - 1);
+        within(begun_by(start))..within(begun_by(end.max(start + 1) - 1)) + 1
+    }
+
+    /// Whether the code at that address runs only at boot, or when the module is loaded.
+    pub(crate) fn is_boot(&self, address: u64) -> bool {
+        self.boot.iter().any(|range| range.contains(&address))
+    }
+
     /// Start and end of the function at that address.
-    pub(crate) fn function_at(&self, address: u64) -> Option<(u64, u64)> {
+    fn function_at(&self, address: u64) -> Option<(u64, u64)> {
         let after = self.functions.partition_point(|(start, _)| *start <= address);
         let found = self.functions.get(after.checked_sub(1)?)?;
         (address < found.1).then_some(*found)

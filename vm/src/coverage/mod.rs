@@ -7,7 +7,9 @@
 //! Only the objects that [`crate::kernel::Kernel::covered`] names are instrumented, and modules that ask for it: what
 //! is instrumented is the code under test.
 
+mod dwarf;
 mod image;
+mod lines;
 #[cfg(test)]
 mod testing;
 
@@ -16,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use image::Image;
+pub use lines::{Line, Source};
 
 /// Why there is nothing to be known about coverage.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ pub(super) fn compile(dir: &Path, name: &str, source: &str) -> Option<PathBuf> {
     let object = file.with_extension("o");
     let mut gcc = Command::new("gcc");
     gcc.args(["-c", "-O2", "-g", "-gdwarf-4", "-fsanitize-coverage=trace-pc", "-fno-pic"]);
-    gcc.args(["-fno-stack-protector", "-fcf-protection=none", "-o"]);
+    gcc.args(["-fno-stack-protector", "-fno-optimize-sibling-calls", "-fcf-protection=none", "-o"]);
     match gcc.arg(&object).arg(name).current_dir(dir).status() {
         Ok(status) => assert!(status.success(), "gcc failed"),
         Err(error) => {

@@ -6,6 +6,7 @@
 //! Programs that we start get a signal when the thread that started them ends (see `run`), so that
 //! no compiler outlives the CLI: call [`build`] from a thread that lives as long as the process.
 
+mod added;
 mod cache;
 mod compile;
 mod config;
@@ -26,6 +27,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use added::added_lines;
 pub use cache::Cache;
 pub use error::KernelError;
 use error::io_at;

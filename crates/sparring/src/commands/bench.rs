@@ -128,7 +128,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(args: &'a Args, target: &'a Target, spec: Spec, interrupted: &'a AtomicBool) -> Self {
-        let given = target.kernel_given;
+        let given = target.kernel.is_none();
         Bench {
             args,
             pairing: &target.pairing,

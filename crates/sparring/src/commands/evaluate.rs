@@ -172,6 +172,7 @@ impl Targets {
             out,
             stop_on_first: looks_for_a_fault,
             confirm: !looks_for_a_fault,
+            reach: None,
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::campaign::Campaign;
 use crate::commands::{duration, print_json};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
+use crate::reach::Reach;
 use crate::target::TargetArgs;
 
 /// How long a campaign runs where neither time nor number is given.
-const DEFAULT_TIME: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
 /// Run a campaign: many scenarios from one seed, judged, shrunk and filed.
 #[derive(clap::Args)]
@@ -65,6 +66,8 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let interrupted = interrupt::flag()?;
     let seed = args.seed.unwrap_or_else(clock_seed);
     eprintln!("fuzz {} with seed {seed} on {}", target.name, target.accel);
+    let code = target.code()?;
+    let reach = code.map(|code| Reach::new(&code, &out.join("points"))).transpose()?;
     let campaign = Campaign {
         target,
         seed,
@@ -76,6 +79,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         out,
         stop_on_first: args.stop_on_first,
         confirm: true,
+        reach,
     };
     let (summary, outcome) = campaign.run(&interrupted)?;
     if args.json {
@@ -90,7 +94,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
 }
 
 /// The directory, made if needed, as an absolute path. An earlier campaign in it is moved aside.
-fn prepare(out: &Path) -> Result<PathBuf, Failure> {
+pub fn prepare(out: &Path) -> Result<PathBuf, Failure> {
     let failed = |e: std::io::Error| {
         Failure::Harness(format!(
             "cannot use --out {}: {e}; choose another directory",
@@ -110,7 +114,8 @@ fn prepare(out: &Path) -> Result<PathBuf, Failure> {
     fs::create_dir_all(out).and_then(|()| out.canonicalize()).map_err(failed)
 }
 
-fn clock_seed() -> u64 {
+/// A seed for a campaign that is given none.
+pub fn clock_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs())
 }
 

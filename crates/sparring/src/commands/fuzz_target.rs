@@ -16,6 +16,7 @@ use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::interrupt;
 use crate::libfuzzer::{Docket, Line, Seat, Work, digest};
+use crate::reach::Reach;
 use crate::target::{Target, TargetArgs};
 
 /// libFuzzer's exit code when it was interrupted.
@@ -99,12 +100,14 @@ fn fuzz(
         written.push(control);
     }
     let cwd = std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?;
-    let docket = Docket::new(target, &line);
+    let reach = target.code()?.map(|code| Reach::new(&code, &scratch.path().join("points")));
+    let docket = Docket::new(target, &line, reach.transpose()?);
     let seat = |vm: usize| -> Result<Seat<'_>, Failure> {
         let console = scratch.path().join(format!("console-{vm}.log"));
         let mut spec = target.spec(Key::from_seed(vm as u64), console)?;
         spec.machine.writable.clone_from(&written);
         spec.machine.cwd.clone_from(&cwd);
+        spec.plan.points = docket.points().map(Path::to_owned);
         spec.machine.vcpus = vcpus.unwrap_or_else(guest::racing_vcpus);
         let (line, docket, scratch) = (&line, &docket, scratch.path());
         Ok(Seat { vm, spec, program, line, scratch, docket, interrupted })

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod coverage;
 pub mod evaluate;
 pub mod exec;
 pub mod fuzz;

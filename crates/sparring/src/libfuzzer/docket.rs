@@ -1,7 +1,7 @@
 //! What all VMs together have executed and found.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,12 @@ use anstream::eprintln;
 use judge::Contract;
 use report::{FindingKey, WriteError};
 use scenario::{History, Scenario, Verdict, Violation};
+use vm::wire::Reached;
 
 use super::artifact::{digest, keep_recent, render};
 use super::line::{Line, Work};
 use crate::exit::Failure;
+use crate::reach::Reach;
 use crate::target::Target;
 
 /// How many scenarios may fail to run, if they are less than a tenth of all.
@@ -23,6 +25,8 @@ pub struct Docket<'a> {
     target: &'a Target,
     contract: &'a Contract,
     line: &'a Line,
+    /// What was covered, where that can be known.
+    reach: Option<Reach>,
     state: Mutex<State>,
 }
 
@@ -56,8 +60,13 @@ pub struct Crash<'a> {
 
 impl<'a> Docket<'a> {
     /// An empty one, for a target and what libFuzzer was asked to do.
-    pub fn new(target: &'a Target, line: &'a Line) -> Docket<'a> {
-        Docket { target, contract: &target.contract, line, state: Mutex::default() }
+    pub fn new(target: &'a Target, line: &'a Line, reach: Option<Reach>) -> Docket<'a> {
+        Docket { target, contract: &target.contract, line, reach, state: Mutex::default() }
+    }
+
+    /// The list of coverage points that guests are to trace.
+    pub fn points(&self) -> Option<&Path> {
+        self.reach.as_ref().map(Reach::list)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -66,7 +75,12 @@ impl<'a> Docket<'a> {
     }
 
     /// Judges an execution and files what it violated.
-    pub fn executed(&self, scenario: &Scenario, history: &History) -> Result<(), Failure> {
+    pub fn executed(
+        &self,
+        scenario: &Scenario,
+        history: &History,
+        reached: &Reached,
+    ) -> Result<(), Failure> {
         let verdict = judge::judge(scenario, history, self.contract);
         if let Verdict::Error(reason) = &verdict {
             return self.broke(&format!("cannot judge: {reason}"));
@@ -78,6 +92,9 @@ impl<'a> Docket<'a> {
             let (accepted, ring) = history.accepted_and_ring();
             state.bytes += accepted;
             state.ring_bytes += ring;
+            if let Some(reach) = &self.reach {
+                reach.note(state.executed, reached);
+            }
         }
         for violation in verdict.violations() {
             self.file(scenario, violation)?;
@@ -182,12 +199,13 @@ impl<'a> Docket<'a> {
         let shown = |ratio: f64| if ratio.is_finite() { ratio } else { 0.0 };
         format!(
             "{executed} executions in {seconds:.1} s ({:.0}/s), {} findings, {} inconclusive, ring {:.1} % of {} bytes, \
-             {} restarts",
+             {} points covered, {} restarts",
             shown(rate),
             state.found.len(),
             state.inconclusive,
             shown(ring) * 100.0,
             state.bytes,
+            self.reach.as_ref().map_or(0, Reach::covered),
             state.restarts
         )
     }

@@ -212,9 +212,9 @@ impl Seat<'_> {
                 watch.runs = watch.runs.max(number + 1);
                 watch.under_way = Some((number, scenario));
             }
-            Event::Message(FromGuest::Done { number, history }) => {
+            Event::Message(FromGuest::Done { number, history, reached }) => {
                 let scenario = watch.returned(number)?;
-                self.docket.executed(&scenario, &history)?;
+                self.docket.executed(&scenario, &history, &reached)?;
                 watch.keep(scenario);
             }
             Event::Message(FromGuest::Failed { number, reason }) => {
