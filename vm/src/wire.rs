@@ -4,7 +4,7 @@
 //! ports of their own, apart from the console. A message is a little-endian `u32` length and that many bytes of
 //! postcard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub const CONTROL_PORT: &str = "sparring.control";
 /// Name of the virtio-serial port that carries [`FromGuest`].
 pub const RESULTS_PORT: &str = "sparring.results";
+/// Name of the virtio-serial port on which a fuzz target says what it runs, as [`FromGuest`]; it is there for
+/// [`ToGuest::Exec`] only.
+pub const INPUTS_PORT: &str = "sparring.inputs";
 /// Names of the virtio-serial ports that a program's streams go through, byte for byte.
 pub const STDIN_PORT: &str = "sparring.stdin";
 /// See [`STDIN_PORT`].
@@ -29,6 +32,8 @@ pub const STDOUT_PORT: &str = "sparring.stdout";
 pub const STDERR_PORT: &str = "sparring.stderr";
 /// Name of the virtio console that a program's terminal is.
 pub const TERMINAL_PORT: &str = "sparring.terminal";
+/// The exit code of a fuzz target that is not in a guest that was prepared for it.
+pub const REFUSED: i32 = 69;
 /// 9p mount tag of the host's root.
 pub const ROOT_TAG: &str = "hostroot";
 /// What the agent's own lines on the console begin with.
@@ -74,6 +79,23 @@ pub struct Plan {
     pub key: Key,
     /// How long connecting two endpoints may take.
     pub connect_within: Duration,
+}
+
+/// What a fuzz target needs to run scenarios by itself. It reads them from the file that the environment variable
+/// [`Errand::VARIABLE`] names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// How it sets the guest up.
+    pub plan: Plan,
+    /// Time limits of its scenarios.
+    pub bounds: Bounds,
+    /// Scenarios that have ended a guest: it leaves them out.
+    pub deadly: HashSet<Scenario>,
+}
+
+impl Errand {
+    /// The environment variable with the file's path.
+    pub const VARIABLE: &str = "SPARRING_ERRAND";
 }
 
 /// A host directory that the guest may write to.
@@ -210,6 +232,13 @@ pub enum FromGuest {
     Refused(Refusal),
     /// Calls of the scenario under way have returned since the last message: it is slow, and not hung.
     Busy,
+    /// A fuzz target is about to run this scenario; [`FromGuest::Done`] or [`FromGuest::Failed`] follows.
+    Began {
+        /// The fuzz target's number for it.
+        number: u64,
+        /// What it runs.
+        scenario: Scenario,
+    },
     /// A scenario ran to its end.
     Done {
         /// The host's number for it.

@@ -24,6 +24,7 @@ mod executor;
 mod finale;
 mod hands;
 mod kcov;
+pub mod libfuzzer;
 mod network;
 mod points;
 mod schedule;

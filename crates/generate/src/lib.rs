@@ -7,7 +7,7 @@
 //! from a table of weighted kinds or in figures in which calls overlap, with a light model of the pairs at hand so that
 //! most of them have something to act on, and so that what must not hang does not.
 //!
-//! [`from_bytes`], [`mutate`] and [`crossover`] are for fuzz targets, [`exhaustive()`] for everything short.
+//! [`from_input`], [`from_bytes`], [`mutate`] and [`crossover`] are for fuzz targets, [`exhaustive()`] for everything short.
 
 #![forbid(unsafe_code)]
 
@@ -33,7 +33,7 @@ pub use swarm::Swarm;
 
 use compose::Composer;
 use draw::{Draw, Part};
-use scenario::{Family, Scenario, Topology};
+use scenario::{Family, Scenario, Topology, text};
 
 /// What a campaign is restricted to; `None` for everything there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,13 @@ pub fn from_bytes(bytes: &[u8]) -> Scenario {
     let draw = &mut Draw::from_bytes(bytes);
     let swarm = Swarm::draw(draw, &Scope::default());
     compose(swarm, draw)
+}
+
+/// The scenario of a fuzz target's input: text that is a scenario is it, and all else makes one by [`from_bytes`].
+#[must_use]
+pub fn from_input(bytes: &[u8]) -> Scenario {
+    let text = str::from_utf8(bytes).ok();
+    text.and_then(|text| text::parse(text).ok()).unwrap_or_else(|| from_bytes(bytes))
 }
 
 fn compose(swarm: Swarm, draw: &mut Draw<'_>) -> Scenario {

@@ -15,6 +15,7 @@ mod interrupt;
 mod journal;
 mod leak;
 mod ledger;
+mod libfuzzer;
 mod narrow;
 mod plain;
 mod program;
@@ -55,6 +56,7 @@ enum Command {
     Kernel(commands::kernel::Args),
     Exec(commands::exec::Args),
     Shell(commands::shell::Args),
+    FuzzTarget(commands::fuzz_target::Args),
     Test(commands::test::Args),
 }
 
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Kernel(args) => commands::kernel::run(&args).map(Into::into),
         Command::Exec(args) => commands::exec::run(&args),
         Command::Shell(args) => commands::shell::run(&args),
+        Command::FuzzTarget(args) => commands::fuzz_target::run(&args),
         Command::Test(args) => commands::test::run(&args).map(Into::into),
     };
     exit::finish(result)

@@ -41,27 +41,31 @@ impl std::fmt::Display for Named {
 #[command(next_help_heading = "Kernel target")]
 pub struct TargetArgs {
     /// A target by name [default: reference, or what a given series, kernel or module provides]
-    #[arg(long)]
+    #[arg(long, env = "SPARRING_TARGET", hide_env_values = true)]
     pub target: Option<Named>,
     /// A defect to plant in the reference module; `--fault help` lists them
     #[arg(long, value_name = "NAME", value_parser = fault)]
+    #[arg(env = "SPARRING_FAULT", hide_env_values = true)]
     pub fault: Option<&'static Fault>,
     #[command(flatten)]
     pub source: SourceArgs,
     /// A built kernel instead of one of ours
     #[arg(long, value_name = "BZIMAGE", conflicts_with_all = ["tree", "series", "flavour"])]
+    #[arg(env = "SPARRING_KERNEL", hide_env_values = true)]
     pub kernel: Option<PathBuf>,
     /// A module to load, with its parameters
-    #[arg(long, value_name = "KO[:k=v,...]")]
+    #[arg(long, value_name = "KO[:k=v,...]", env = "SPARRING_MODULE", hide_env_values = true)]
     pub module: Vec<String>,
     /// A sock_ops object that pairs, instead of ours
-    #[arg(long, value_name = "OBJ.bpf.o")]
+    #[arg(long, value_name = "OBJ.bpf.o", env = "SPARRING_PAIRING", hide_env_values = true)]
     pub pairing: Option<PathBuf>,
     /// The contract to judge by; tcp, but for plain-in-sockhash sockhash
     #[arg(long, value_name = "tcp|rfc-v1|sockhash")]
+    #[arg(env = "SPARRING_CONTRACT", hide_env_values = true)]
     pub contract: Option<String>,
     /// An invariant that may be broken in this run
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", env = "SPARRING_ALLOW", hide_env_values = true)]
+    #[arg(value_delimiter = ',')]
     pub allow: Vec<Invariant>,
 }
 
@@ -69,13 +73,14 @@ pub struct TargetArgs {
 #[derive(Args, Clone, Debug)]
 pub struct SourceArgs {
     /// A kernel tree; it is never written to [default: Debian's packaged source]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "SPARRING_TREE", hide_env_values = true)]
     pub tree: Option<PathBuf>,
     /// A patch series to apply to the source
-    #[arg(long, value_name = "MBOX")]
+    #[arg(long, value_name = "MBOX", env = "SPARRING_SERIES", hide_env_values = true)]
     pub series: Option<PathBuf>,
     /// What the kernel is built to see
     #[arg(long, default_value = "kcov", value_name = "kcov|kasan|kcsan|fast")]
+    #[arg(env = "SPARRING_FLAVOUR", hide_env_values = true)]
     pub flavour: Flavour,
 }
 

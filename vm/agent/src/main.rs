@@ -8,12 +8,8 @@
 mod checkup;
 mod files;
 mod init;
-mod ports;
 mod program;
-mod reach;
-mod results;
 mod stock;
-mod target;
 mod worker;
 
 use std::io::Write as _;

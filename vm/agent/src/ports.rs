@@ -16,7 +16,16 @@ const CLASS: &str = "/sys/class/virtio-ports";
 /// `drivers/char/virtio_console.c`). There is only one, so it is the first.
 const TERMINAL: &str = "/dev/hvc0";
 
+/// Whether there is a port of that name: outside of a guest there is none.
+#[must_use]
+pub fn exists(name: &str) -> bool {
+    find(Path::new(CLASS), name).is_some()
+}
+
 /// Opens the port of that name, for reading and writing.
+///
+/// # Errors
+/// If there is none, or somebody else has opened it.
 pub fn open(name: &str) -> Result<File> {
     open_device(name, &wait_for(name)?)
 }
@@ -67,6 +76,7 @@ pub struct Control {
 }
 
 impl Control {
+    /// The words that come from this port.
     pub fn new(port: File) -> Control {
         Control { port, heard: false }
     }

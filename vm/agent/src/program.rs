@@ -4,11 +4,12 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 
+use agent::ports;
 use anyhow::{Context as _, Result};
 use rustix::termios::{Winsize, tcsetwinsize};
 use vm::wire::{Exit, Program, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Window};
 
-use crate::{ports, say};
+use crate::say;
 
 /// What shells return for a command that cannot be started.
 const NOT_STARTED: i32 = 127;

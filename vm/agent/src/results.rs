@@ -12,7 +12,7 @@ use vm::wire::{self, FromGuest};
 /// How long the host may hear nothing while calls return.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The results port, for several threads.
+/// A port that the host listens to, for several threads.
 #[derive(Clone)]
 pub struct Results(Arc<Mutex<Port>>);
 
@@ -29,11 +29,15 @@ impl Port {
 }
 
 impl Results {
+    /// Speaks on this port.
     pub fn new(file: File) -> Results {
         Results(Arc::new(Mutex::new(Port { file, said: Instant::now() })))
     }
 
     /// Says it at once, and not in batches: the next scenario may be the last.
+    ///
+    /// # Errors
+    /// What writing to the port gives.
     pub fn say(&self, message: &FromGuest) -> io::Result<()> {
         self.lock().say(message)
     }

@@ -16,6 +16,9 @@ use vm::wire::{Module, Pairing, Plan, Refusal};
 const CGROUP: &str = "/sys/fs/cgroup/sparring";
 
 /// Loads the modules, attaches the program, prepares the executor.
+///
+/// # Errors
+/// What the kernel or the plan lacks.
 pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
     join(Path::new(CGROUP))?;
     execute::prepare_network().map_err(|error| Refusal::Environment(error.to_string()))?;
@@ -36,6 +39,9 @@ pub fn set_up(plan: &Plan) -> Result<Executor, Refusal> {
 }
 
 /// Connects what is to be measured.
+///
+/// # Errors
+/// As [`set_up`].
 pub fn contend(
     pairing: &Pairing,
     busy_poll_us: Option<u32>,

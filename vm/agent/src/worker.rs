@@ -5,16 +5,17 @@ use std::io::{self, BufReader};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
+use agent::ports::{self, Control};
+use agent::reach::Reach;
+use agent::results::Results;
+use agent::target;
 use anyhow::{Context as _, Result};
 use execute::Executor;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use scenario::bench::Trouble;
 use vm::wire::{self, CONTROL_PORT, FromGuest, RESULTS_PORT, Refusal, Shares, ToGuest};
 
-use crate::ports::{self, Control};
-use crate::reach::Reach;
-use crate::results::Results;
-use crate::{checkup, files, program, say, target};
+use crate::{checkup, files, program, say};
 
 /// Open files that a program may have: corpora and sockets need many.
 const FILES: u64 = 65_536;

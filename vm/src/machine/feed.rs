@@ -22,10 +22,10 @@ const QUIET: u16 = 500;
 ///
 /// # Errors
 /// With the reason, if bytes came that are no message; nothing after them can be understood.
-pub(super) fn results(results: impl Read, events: &Sender<Event>) -> Result<(), String> {
-    let mut results = BufReader::new(results);
+pub(super) fn messages(messages: impl Read, events: &Sender<Event>) -> Result<(), String> {
+    let mut messages = BufReader::new(messages);
     loop {
-        match wire::read(&mut results) {
+        match wire::read(&mut messages) {
             Ok(Some(message)) => {
                 // nobody listens any more: the guest is about to be killed
                 let _ = events.send(Event::Message(message));
@@ -150,7 +150,7 @@ mod tests {
         let half = wire::frame(&FromGuest::Failed { number: 7, reason: "x".into() }).unwrap();
         bytes.extend(&half[..half.len() - 1]);
         let (sender, receiver) = mpsc::channel();
-        assert_eq!(results(bytes.as_slice(), &sender), Ok(()));
+        assert_eq!(messages(bytes.as_slice(), &sender), Ok(()));
         drop(sender);
         let events: Vec<Event> = receiver.iter().collect();
         assert!(matches!(events[..], [Event::Message(FromGuest::Ready)]), "{events:?}");
@@ -159,7 +159,7 @@ mod tests {
     #[test_log::test]
     fn what_is_no_message_is_told() {
         let (sender, _receiver) = mpsc::channel();
-        assert!(results([0xff; 64].as_slice(), &sender).is_err());
+        assert!(messages([0xff; 64].as_slice(), &sender).is_err());
     }
 
     #[test_log::test]

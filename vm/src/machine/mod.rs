@@ -3,6 +3,7 @@
 //! ```text
 //!   control  host → guest   ToGuest        ┐
 //!   results  guest → host   FromGuest      ├ virtio-serial ports, a thread each on the host
+//!   inputs   guest → host   FromGuest      │ of a fuzz target
 //!   console  guest → host   kernel's words ┘ and a serial port, kept in a file and watched for splats
 //!   monitor  QEMU → host    why the guest stopped, which the guest cannot make up
 //! ```
@@ -176,7 +177,8 @@ impl Machine {
         again_where_emulated(spec.accel, || Machine::boot_on(spec, GuestStreams::None))
     }
 
-    /// The same, for [`ToGuest::Exec`]: with the streams of a program.
+    /// The same, for [`ToGuest::Exec`]: with the streams of a program. What it says on [`crate::wire::INPUTS_PORT`] are
+    /// events like the agent's messages.
     ///
     /// # Errors
     /// As [`Machine::boot`].

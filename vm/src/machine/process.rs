@@ -50,6 +50,7 @@ pub(super) struct Process {
 /// The host's ends.
 struct Ends {
     results: UnixStream,
+    inputs: UnixStream,
     console: PipeReader,
     monitor: UnixStream,
     log: File,
@@ -63,6 +64,7 @@ pub(super) fn start(
 ) -> Result<(Process, UnixStream, Receiver<Event>), BootError> {
     let (control, control_guest) = UnixStream::pair()?;
     let (results, results_guest) = UnixStream::pair()?;
+    let (inputs, inputs_guest) = UnixStream::pair()?;
     let (console, console_guest) = console_pipe()?;
     let (monitor, monitor_guest) = UnixStream::pair()?;
     let mut initramfs = tempfile::tempfile()?;
@@ -74,11 +76,12 @@ pub(super) fn start(
         console: console_guest,
         monitor: monitor_guest,
         streams,
+        inputs: inputs_guest,
     };
     let command = qemu::command(spec, inherited)?;
     monitor::greet(&monitor)?;
     let shared = Arc::new(Shared::default());
-    let ends = Ends { results, console, monitor: monitor.try_clone()?, log };
+    let ends = Ends { results, inputs, console, monitor: monitor.try_clone()?, log };
     let (sender, events) = mpsc::channel();
     let (started, answer) = mpsc::channel();
     let thread = thread::Builder::new().name("machine".into()).spawn({
@@ -124,13 +127,17 @@ fn live(
     // with it our copies of QEMU's ends, so that ours end with QEMU
     drop(command);
     let _ = started.send(Ok(()));
-    let Ends { results, console, monitor, log } = ends;
+    let Ends { results, inputs, console, monitor, log } = ends;
     let ending = thread::scope(|scope| {
-        let results = scope.spawn(|| feed::results(results, events).inspect_err(|_| shared.kill()));
+        let [results, inputs] = [results, inputs].map(|messages| {
+            scope.spawn(move || feed::messages(messages, events).inspect_err(|_| shared.kill()))
+        });
         let console = scope.spawn(|| feed::console(console, log, &shared.console, events));
         let monitor = scope.spawn(|| monitor::watch(monitor));
         let (status, stderr) = wait(&mut child, shared);
-        let garbled = results.join().unwrap_or_else(|_| Err("its reader died".into())).err();
+        let garbled = [results, inputs].into_iter().find_map(|reader| {
+            reader.join().unwrap_or_else(|_| Err("its reader died".into())).err()
+        });
         let words = console.join().unwrap_or_default();
         let reason = monitor.join().ok().flatten();
         ending(words, garbled, reason.as_deref(), status, stderr)

@@ -13,8 +13,8 @@ use command_fds::{CommandFdExt, FdMapping};
 
 use super::{MachineSpec, QEMU};
 use crate::wire::{
-    CONTROL_PORT, RESULTS_PORT, ROOT_TAG, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Share, Shares,
-    TERMINAL_PORT,
+    CONTROL_PORT, INPUTS_PORT, RESULTS_PORT, ROOT_TAG, STDERR_PORT, STDIN_PORT, STDOUT_PORT, Share,
+    Shares, TERMINAL_PORT,
 };
 
 /// Numbers of the descriptors in QEMU.
@@ -33,13 +33,15 @@ pub(super) struct Inherited {
     pub(super) console: PipeWriter,
     pub(super) monitor: UnixStream,
     pub(super) streams: GuestStreams,
+    /// What a fuzz target among them says.
+    pub(super) inputs: UnixStream,
 }
 
 /// The guest's ends of what a program in it talks to.
 pub(super) enum GuestStreams {
     /// There is no program.
     None,
-    /// Standard input, output and error.
+    /// Standard input, output and error; what it runs, if it is a fuzz target, has a port of its own.
     Three([UnixStream; 3]),
     /// All in one.
     Terminal(UnixStream),
@@ -52,16 +54,16 @@ impl GuestStreams {
         match self {
             GuestStreams::None => &[],
             GuestStreams::Three(_) => {
-                &[(PORT, STDIN_PORT), (PORT, STDOUT_PORT), (PORT, STDERR_PORT)]
+                &[(PORT, STDIN_PORT), (PORT, STDOUT_PORT), (PORT, STDERR_PORT), (PORT, INPUTS_PORT)]
             }
             GuestStreams::Terminal(_) => &[("virtconsole", TERMINAL_PORT)],
         }
     }
 
-    fn into_ends(self) -> Vec<UnixStream> {
+    fn into_ends(self, inputs: UnixStream) -> Vec<UnixStream> {
         match self {
             GuestStreams::None => Vec::new(),
-            GuestStreams::Three(ends) => ends.into(),
+            GuestStreams::Three(ends) => ends.into_iter().chain([inputs]).collect(),
             GuestStreams::Terminal(end) => vec![end],
         }
     }
@@ -96,7 +98,9 @@ pub(super) fn command(spec: &MachineSpec, inherited: Inherited) -> io::Result<Co
         map(inherited.console.into(), CONSOLE),
         map(inherited.monitor.into(), MONITOR),
     ];
-    for (stream, fd) in inherited.streams.into_ends().into_iter().zip(FIRST_STREAM..) {
+    for (stream, fd) in
+        inherited.streams.into_ends(inherited.inputs).into_iter().zip(FIRST_STREAM..)
+    {
         mappings.push(map(stream.into(), fd));
     }
     command.fd_mappings(mappings).map_err(io::Error::other)?;

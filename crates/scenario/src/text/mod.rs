@@ -61,3 +61,12 @@ mod words;
 pub use line::nearest;
 pub use parse::{ParseError, parse};
 pub use print::print;
+
+/// Whether this is the beginning of a `.ring` text, however broken: its first word is `ring`.
+#[must_use]
+pub fn begins(bytes: &[u8]) -> bool {
+    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut statements = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    let words = |line: &[u8]| line.split(u8::is_ascii_whitespace).next() == Some(b"ring");
+    statements.next().is_some_and(words)
+}

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod evaluate;
 pub mod exec;
 pub mod fuzz;
+pub mod fuzz_target;
 pub mod kernel;
 pub mod run;
 pub mod shell;
@@ -13,7 +14,7 @@ pub mod shrink;
 pub mod test;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anstream::println;
@@ -22,11 +23,30 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-/// Reads a `.ring` file.
+/// Reads a `.ring` file, or whatever else is an input of a fuzz target.
 pub fn read_ring(file: &Path) -> Result<Scenario, Failure> {
     let bad = |why: String| Failure::BadInput(format!("{}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|e| bad(e.to_string()))?;
+    let bytes = fs::read(file).map_err(|e| bad(e.to_string()))?;
+    let is_meant = file.extension().is_some_and(|extension| extension == "ring");
+    if !is_meant && !text::begins(&bytes) {
+        return Ok(generate::from_bytes(&bytes));
+    }
+    let text = String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?;
     text::parse(&text).map_err(|e| bad(e.to_string()))
+}
+
+/// The checkout: what the bootstrap script says, else where this program was built.
+pub fn checkout() -> Result<PathBuf, Failure> {
+    let root = std::env::var_os("SPARRING_ROOT")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), PathBuf::from);
+    if root.join("Cargo.toml").exists() {
+        Ok(root)
+    } else {
+        Err(Failure::Harness(format!(
+            "no checkout at {}: start through ./sparring",
+            root.display()
+        )))
+    }
 }
 
 /// Prints what `--json` asks for.
@@ -57,6 +77,25 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test_log::test]
+    fn an_input_of_a_fuzz_target_is_read_and_a_broken_ring_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |name: &str, bytes: &[u8]| {
+            let file = directory.path().join(name);
+            fs::write(&file, bytes).unwrap();
+            read_ring(&file)
+        };
+        let scenario = generate::scenario(1, 1);
+        let text = text::print(&scenario);
+        for name in ["crash-1", "a.ring"] {
+            assert_eq!(read(name, text.as_bytes()).unwrap(), scenario);
+            assert_eq!(read(name, &text.as_bytes()[..text.len() - 4]).unwrap_err().code(), 2);
+        }
+        let foreign = b"\xff\x00foreign";
+        assert_eq!(read("crash-2", foreign).unwrap(), generate::from_bytes(foreign));
+        assert_eq!(read("b.ring", foreign).unwrap_err().code(), 2);
+    }
 
     #[test_log::test]
     fn times_are_read_with_and_without_unit() {

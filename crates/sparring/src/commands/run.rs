@@ -7,7 +7,7 @@ use anstream::{print, println};
 use report::{FindingKey, Plain, Reliability};
 use scenario::payload::Key;
 use scenario::verdict::Doubt;
-use scenario::{History, Scenario, Verdict, Violation};
+use scenario::{History, Scenario, Verdict, Violation, text};
 use serde::Serialize;
 use vm::patience::Patience;
 use vm::wire::Depth;
@@ -28,8 +28,8 @@ const SEVERAL: u32 = 10;
 /// Replay .ring files and say what they show.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenarios
-    #[arg(required = true, value_name = "FILE.ring")]
+    /// The scenarios, or inputs of a fuzz target
+    #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     target: TargetArgs,
@@ -37,6 +37,9 @@ pub struct Args {
     /// more is run some more times to see whether the kernel holds more after each
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+    /// Print the scenarios as text, and run none
+    #[arg(long, conflicts_with = "json")]
+    print: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -125,6 +128,10 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         .iter()
         .map(|file| read_ring(file))
         .collect::<Result<Vec<Scenario>, Failure>>()?;
+    if args.print {
+        scenarios.iter().for_each(|scenario| print!("{}", text::print(scenario)));
+        return Ok(Outcome::Pass);
+    }
     let target = args.target.resolve()?;
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;

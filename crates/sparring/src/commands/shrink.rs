@@ -31,8 +31,8 @@ const EXPECTED: &str = "differs-from-expected";
 /// Prints the result with a comment on what it shows. Ctrl-C ends it early, with the smallest so far.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The scenario
-    #[arg(value_name = "FILE.ring")]
+    /// The scenario, or an input of a fuzz target
+    #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
     target: TargetArgs,
@@ -48,6 +48,18 @@ pub struct Args {
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "OUT.ring")]
     output: Option<PathBuf>,
+}
+
+impl Args {
+    /// What shrinks one file into another, for so long.
+    pub fn to_file(
+        file: PathBuf,
+        target: TargetArgs,
+        time: Option<Duration>,
+        output: PathBuf,
+    ) -> Args {
+        Args { file, target, invariant: None, budget: None, time, output: Some(output) }
+    }
 }
 
 /// Runs the command.

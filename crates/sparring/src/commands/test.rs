@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anstream::println;
 
+use crate::commands::checkout;
 use crate::commands::kernel::build;
 use crate::exit::{Failure, Outcome};
 use crate::target::kernel_failure;
@@ -63,7 +64,7 @@ const RUNNER: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER";
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Outcome, Failure> {
-    let root = root()?;
+    let root = checkout()?;
     let stage = |name: &str, cargo| Stage { name: name.to_owned(), cargo, environment: Vec::new() };
     let mut failed = Vec::new();
     run_stages(&root, vec![stage("style", STYLE), stage("host", HOST)], &mut failed)?;
@@ -155,19 +156,5 @@ impl Stage {
             .status()
             .map(|status| status.success())
             .map_err(|e| Failure::Harness(format!("cannot start cargo: {e}; install Rust")))
-    }
-}
-
-/// The checkout: what the bootstrap script says, else where this program was built.
-fn root() -> Result<PathBuf, Failure> {
-    let root = std::env::var_os("SPARRING_ROOT")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), PathBuf::from);
-    if root.join("Cargo.toml").exists() {
-        Ok(root)
-    } else {
-        Err(Failure::Harness(format!(
-            "no checkout at {}: start the tests with ./sparring test",
-            root.display()
-        )))
     }
 }
