@@ -53,7 +53,8 @@ impl Other<'_> {
 }
 
 const LATER_FIRST: &str = "later-bytes-first";
-const HELD_OVERTAKEN: &str = "held-bytes-overtaken";
+/// Bytes that a sender held back come after later ones.
+pub(crate) const HELD_OVERTAKEN: &str = "held-bytes-overtaken";
 
 /// Bytes came before others that had been sent earlier. Where those were held back by the sender, or where the call of
 /// that record went by them in its own way, that explains it.
@@ -118,7 +119,10 @@ pub(crate) fn take(
                     stream.at,
                     head(run)
                 );
-                faults.push(fault(Invariant::Corrupt, "unknown-bytes", detail));
+                faults.push(match stream.fill_gaps(run) {
+                    Some(gap) => overtaken(other, (gap.held, gap.record), detail),
+                    None => fault(Invariant::Corrupt, "unknown-bytes", detail),
+                });
                 stream.alien += len;
                 stream.broken = true;
             }
@@ -134,6 +138,8 @@ fn take_braided(stream: &mut Stream, other: Other<'_>, data: &[Run], record: usi
     if let Some(braid) = &mut stream.braid {
         let passed_over = braid.missing().map_or(record, |(_, record)| record);
         faults = braid.take(data, record);
+        // how many of them are still to come is no finding of its own
+        stream.broken |= braid.missing().is_some();
         for fault in &mut faults {
             if fault.diagnosis == braid::REORDERED && other.is_piped(passed_over) {
                 (fault.invariant, fault.diagnosis) = (Invariant::SpliceFile, LATER_FIRST);

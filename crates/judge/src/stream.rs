@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use scenario::history::Outcome;
-use scenario::payload::{self, Key};
+use scenario::payload::{self, Key, Run};
 use scenario::{Endpoint, History, Invariant, Op, Scenario};
 
 use crate::braid::Braid;
@@ -279,6 +279,22 @@ impl Stream {
         let held = self.is_held(bytes.start);
         self.gaps.push(Gap { bytes, verdict, held, record });
         self.broken = true;
+    }
+
+    /// Takes bytes that are what several gaps are of together, one after the other; gives the first of them. None of
+    /// these may be long enough to be known by itself.
+    pub(crate) fn fill_gaps(&mut self, run: &Run) -> Option<Gap> {
+        let Run::Raw(bytes) = run else { return None };
+        self.gaps.sort_by_key(|gap| gap.bytes.start);
+        let missing = self.gaps.iter().flat_map(|gap| gap.bytes.clone());
+        let value = |at| {
+            let mut byte = [0];
+            payload::fill(self.key, self.source, at, &mut byte);
+            byte[0]
+        };
+        // one byte more than came tells that they are not all of them
+        let is_it = missing.take(bytes.len() + 1).map(value).eq(bytes.iter().copied());
+        (is_it && self.gaps.len() > 1).then(|| self.gaps.drain(..).next()).flatten()
     }
 
     /// Takes bytes that had been passed over; gives the gap that they belong to.
