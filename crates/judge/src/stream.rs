@@ -49,8 +49,8 @@ pub(crate) struct Gap {
     pub(crate) bytes: Range<u64>,
     /// The rule it breaks, where the circumstances already tell.
     pub(crate) verdict: Option<(Invariant, &'static str)>,
-    /// Whether the first of them were sent corked.
-    pub(crate) held: bool,
+    /// The rule it breaks if they come later, or if nobody was there to receive them.
+    pub(crate) overtaking: (Invariant, &'static str),
     /// The record that passed over them.
     pub(crate) record: usize,
 }
@@ -270,14 +270,8 @@ impl Stream {
     }
 
     /// Passes over accepted bytes.
-    pub(crate) fn open_gap(
-        &mut self,
-        bytes: Range<u64>,
-        verdict: Option<(Invariant, &'static str)>,
-        record: usize,
-    ) {
-        let held = self.is_held(bytes.start);
-        self.gaps.push(Gap { bytes, verdict, held, record });
+    pub(crate) fn open_gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
         self.broken = true;
     }
 
