@@ -10,9 +10,11 @@
 //! `SPARRING_TEST_KERNEL` is the kernel image, else the one of `sparring kernel path`; `SPARRING_VCPUS` is how many
 //! processors the guest has, else 1; `SPARRING_ROUNDS` how often each kind has its turn, else 5.
 
+#[path = "../tests/built/mod.rs"]
+mod built;
+
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use judge::Contract;
@@ -238,7 +240,7 @@ fn spec(dir: &Path) -> MachineSpec {
     );
     MachineSpec {
         kernel,
-        agent: agent(),
+        agent: built::agent(&["--release"]),
         accel: decide(cache.root()),
         vcpus: number("SPARRING_VCPUS", 1),
         memory_mib: 512,
@@ -248,16 +250,6 @@ fn spec(dir: &Path) -> MachineSpec {
         boot_limit: LONG,
         append: Vec::new(),
     }
-}
-
-/// Built beside this program: target/release/deps/pace-… → target/release/sparring-agent.
-fn agent() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let build = ["build", "--quiet", "--release", "-p", "agent"];
-    let status = Command::new(cargo).args(build).status().expect("cargo");
-    assert!(status.success(), "the agent does not build");
-    let bench = std::env::current_exe().expect("a path");
-    bench.ancestors().nth(2).expect("a target directory").join("sparring-agent")
 }
 
 fn number(variable: &str, otherwise: u32) -> u32 {

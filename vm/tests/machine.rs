@@ -2,6 +2,8 @@
 //! `SPARRING_TEST_KERNEL=/path/bzImage cargo test -p vm --test machine -- --ignored`. The agent is
 //! `SPARRING_AGENT`, or built.
 
+mod built;
+
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -27,13 +29,7 @@ fn agent() -> &'static Path {
         if let Some(path) = std::env::var_os("SPARRING_AGENT") {
             return path.into();
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-        let status =
-            Command::new(cargo).args(["build", "--quiet", "-p", "agent"]).status().unwrap();
-        assert!(status.success(), "the agent does not build");
-        // target/debug/deps/machine-… → target/debug/sparring-agent
-        let test = std::env::current_exe().unwrap();
-        test.ancestors().nth(2).unwrap().join("sparring-agent")
+        built::agent(&[])
     })
 }
 

@@ -299,7 +299,8 @@ impl Hands {
             // otherwise the pair has been connected anew, and what was sent is of no account
             if side.connection == stream.pair {
                 side.accept(lane, stream, count, flags.contains(SendFlags::OOB));
-                side.uncompleted += u32::from(count > 0 && flags.contains(SendFlags::ZEROCOPY));
+                let owes = side.zerocopy && count > 0 && flags.contains(SendFlags::ZEROCOPY);
+                side.uncompleted += u32::from(owes);
             }
         }
         let copy_differs = self.tools.copy_differs(by, self.outbox.holds(span));
@@ -393,6 +394,7 @@ fn set(
     match option {
         SockOption::NonBlock(on) => side.nonblocking = on,
         SockOption::TcpInq(on) => side.hints = on,
+        SockOption::ZeroCopy(on) => side.zerocopy = on,
         SockOption::Linger(_) => side.lingers = true,
         _ => {}
     }

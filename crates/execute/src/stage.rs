@@ -28,6 +28,8 @@ pub(crate) struct Side {
     pub(crate) nonblocking: bool,
     /// `TCP_INQ` is on.
     pub(crate) hints: bool,
+    /// `SO_ZEROCOPY` is on: without it `MSG_ZEROCOPY` does nothing (`tcp_sendmsg_locked`).
+    pub(crate) zerocopy: bool,
     /// `SO_LINGER` is on, so that a close may wait.
     pub(crate) lingers: bool,
     /// It was disconnected, and may be connected again.
@@ -40,7 +42,7 @@ pub(crate) struct Side {
     pub(crate) accepted: u64,
     /// How many of its sends had `MSG_OOB`: each may make the peer skip one byte.
     pub(crate) urgent: u64,
-    /// How many of its sends had `MSG_ZEROCOPY` and were not seen completed.
+    /// How many of its sends had `MSG_ZEROCOPY`, are to be completed, and were not seen completed.
     pub(crate) uncompleted: u32,
     /// The last byte sent with `MSG_OOB`.
     pub(crate) urgent_at: Option<(Stream, u64)>,
@@ -76,6 +78,7 @@ impl Side {
             children: Vec::new(),
             nonblocking: scenario.starts_nonblocking(pair, endpoint),
             hints: on(|option| option == SockOption::TcpInq(true)),
+            zerocopy: on(|option| option == SockOption::ZeroCopy(true)),
             lingers: on(|option| matches!(option, SockOption::Linger(_))),
             disconnected: false,
             sent: vec![0; scenario.lanes.len()],
@@ -275,6 +278,7 @@ impl Stage {
                 // the same socket, with its holders and with the options that it got on the way
                 let mut side = self.side(pair, endpoint);
                 (side.hints, side.lingers) = (old.hints, old.lingers);
+                side.zerocopy = old.zerocopy;
                 std::mem::swap(&mut side.descriptors, &mut old.descriptors);
                 std::mem::swap(&mut side.children, &mut old.children);
             }

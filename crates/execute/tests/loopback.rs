@@ -215,6 +215,19 @@ fn a_full_connection_says_eagain_and_still_drains() {
 }
 
 #[test_log::test]
+fn completions_are_waited_for_only_where_they_are_due() {
+    let mut scenario = scenario(&[(CLIENT, send_with(9, SendFlags::ZEROCOPY, Buffer::Mapped))]);
+    let looks = |scenario: &Scenario| {
+        let history = execute(scenario);
+        history.records.iter().filter(|record| record.op == Op::ErrQueue).count()
+    };
+    assert_eq!(looks(&scenario), 0);
+    let option = SockOption::ZeroCopy(true);
+    scenario.setup.push(Setup { pair: 0, endpoint: Endpoint::Client, option });
+    assert_eq!(looks(&scenario), 1);
+}
+
+#[test_log::test]
 fn server_options_do_not_outlive_their_scenario() {
     let mut executor = Executor::new(None, Key::from_seed(1), CONNECT).unwrap();
     let steps: Vec<_> = [(CLIENT, send(1 << 20)); 16].into();

@@ -8,9 +8,10 @@
 use std::ops::Range;
 
 use scenario::Invariant;
+use scenario::history::Record;
 use scenario::payload::{self, Key, Run};
 
-use crate::data::{Fault, fault};
+use crate::data::{Fault, HELD_OVERTAKEN, fault};
 
 /// More explanations than that, and nothing is said any more.
 const STATES: usize = 64;
@@ -28,6 +29,8 @@ struct Stretch {
     end: u64,
     call_ns: u64,
     return_ns: u64,
+    /// Whether the sender may have held them back.
+    held: bool,
 }
 
 /// The payload of one lane.
@@ -60,11 +63,13 @@ impl Braid {
     }
 
     /// A lane's call sends `count` bytes.
-    pub(crate) fn accept(&mut self, lane: Option<u8>, count: u64, call_ns: u64, return_ns: u64) {
+    pub(crate) fn accept(&mut self, record: &Record, count: u64, held: bool) {
+        let Record { lane, call_ns, return_ns, .. } = *record;
         match self.strands.iter_mut().find(|strand| Some(strand.source.lane) == lane) {
             Some(strand) => {
                 strand.accepted += count;
-                strand.stretches.push(Stretch { end: strand.accepted, call_ns, return_ns });
+                let end = strand.accepted;
+                strand.stretches.push(Stretch { end, call_ns, return_ns, held });
             }
             None => self.lost = true,
         }
@@ -220,8 +225,13 @@ impl Braid {
         if !is_it {
             return None;
         }
-        self.gap = None;
         let what = format!("bytes from {offset} on of lane {} came after later ones", stream.lane);
+        let stretches = &self.strands[*strand].stretches;
+        let held = stretches.iter().find(|s| s.end > *offset).is_some_and(|s| s.held);
+        self.gap = None;
+        if held {
+            return Some(fault(Invariant::Cork, HELD_OVERTAKEN, what));
+        }
         Some(fault(Invariant::ConcurrentSend, REORDERED, what))
     }
 }

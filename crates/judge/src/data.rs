@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use scenario::payload::{self, Run};
-use scenario::{Endpoint, History, Invariant, Op, Scenario};
+use scenario::{Endpoint, History, Invariant, Op, Scenario, Topology};
 
 use crate::braid;
-use crate::stream::{Recent, Stream};
+use crate::stream::{Gap, Recent, Stream};
 
 /// A way in which received bytes are wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,22 +50,26 @@ impl Other<'_> {
         let op = self.history.records.get(record).map(|record| record.op);
         matches!(op, Some(Op::Recv { by, .. }) if by.is_piped())
     }
+
+    /// The rule that is broken where the call of that record got bytes before others that had been sent earlier. Where
+    /// it went by them in its own way, or where the sender held them back, that explains it. On loopback nothing is in
+    /// flight: what was not acknowledged then was held back, be it by Nagle's rule (RFC 896).
+    fn overtaking(&self, record: usize, held: bool) -> (Invariant, &'static str) {
+        let outq = self.history.records.get(record).and_then(|record| record.peer_outq);
+        let is_at_once = self.scenario.topology == Topology::Loopback;
+        if self.is_piped(record) {
+            (Invariant::SpliceFile, LATER_FIRST)
+        } else if held || is_at_once && outq > Some(0) {
+            (Invariant::Cork, HELD_OVERTAKEN)
+        } else {
+            (Invariant::Order, LATER_FIRST)
+        }
+    }
 }
 
 const LATER_FIRST: &str = "later-bytes-first";
-const HELD_OVERTAKEN: &str = "held-bytes-overtaken";
-
-/// Bytes came before others that had been sent earlier. Where those were held back by the sender, or where the call of
-/// that record went by them in its own way, that explains it.
-fn overtaken(other: Other<'_>, (held, record): (bool, usize), detail: String) -> Fault {
-    if other.is_piped(record) {
-        fault(Invariant::SpliceFile, LATER_FIRST, detail)
-    } else if held {
-        fault(Invariant::Cork, HELD_OVERTAKEN, detail)
-    } else {
-        fault(Invariant::Order, LATER_FIRST, detail)
-    }
-}
+/// Bytes that a sender held back come after later ones.
+pub(crate) const HELD_OVERTAKEN: &str = "held-bytes-overtaken";
 
 /// Judges the bytes of a receive that consumes, and moves the reader.
 pub(crate) fn take(
@@ -107,8 +111,8 @@ pub(crate) fn take(
                     stream.at,
                     head(run)
                 );
-                let held = stream.is_held(stream.at);
-                faults.push(overtaken(other, (held, record), detail));
+                let (rule, diagnosis) = other.overtaking(record, stream.is_held(stream.at));
+                faults.push(fault(rule, diagnosis, detail));
                 stream.alien += len;
                 stream.broken = true;
             }
@@ -118,7 +122,12 @@ pub(crate) fn take(
                     stream.at,
                     head(run)
                 );
-                faults.push(fault(Invariant::Corrupt, "unknown-bytes", detail));
+                faults.push(match stream.fill_gaps(run) {
+                    Some(Gap { overtaking: (rule, diagnosis), .. }) => {
+                        fault(rule, diagnosis, detail)
+                    }
+                    None => fault(Invariant::Corrupt, "unknown-bytes", detail),
+                });
                 stream.alien += len;
                 stream.broken = true;
             }
@@ -134,6 +143,8 @@ fn take_braided(stream: &mut Stream, other: Other<'_>, data: &[Run], record: usi
     if let Some(braid) = &mut stream.braid {
         let passed_over = braid.missing().map_or(record, |(_, record)| record);
         faults = braid.take(data, record);
+        // how many of them are still to come is no finding of its own
+        stream.broken |= braid.missing().is_some();
         for fault in &mut faults {
             if fault.diagnosis == braid::REORDERED && other.is_piped(passed_over) {
                 (fault.invariant, fault.diagnosis) = (Invariant::SpliceFile, LATER_FIRST);
@@ -182,12 +193,13 @@ fn put(
         } else if bytes.start - window.start > stream.alien {
             let missing = window.end - 1..bytes.start;
             let verdict = blame_gap(&missing, recent);
-            stream.open_gap(missing, verdict, record);
+            let overtaking = other.overtaking(record, stream.is_held(missing.start));
+            stream.open_gap(Gap { bytes: missing, verdict, overtaking, record });
         }
         stream.alien = 0;
         stream.moved_to(bytes.end);
     } else {
-        faults.push(seen_before(stream, other, &bytes, recent));
+        faults.push(seen_before(stream, &bytes, recent));
         if bytes.end > stream.at {
             stream.moved_to(bytes.end);
         }
@@ -207,17 +219,13 @@ fn blame_gap(missing: &Range<u64>, recent: &Recent) -> Option<(Invariant, &'stat
 }
 
 /// Bytes from before the reader's position: late, or again.
-fn seen_before(
-    stream: &mut Stream,
-    other: Other<'_>,
-    bytes: &Range<u64>,
-    recent: &Recent,
-) -> Fault {
+fn seen_before(stream: &mut Stream, bytes: &Range<u64>, recent: &Recent) -> Fault {
     let span = format!("{}..{}", bytes.start, bytes.end);
     stream.broken = true;
     if let Some(gap) = stream.fill_gap(bytes) {
         let detail = format!("bytes {span} came after later bytes of the same stream");
-        return overtaken(other, (gap.held, gap.record), detail);
+        let (rule, diagnosis) = gap.overtaking;
+        return fault(rule, diagnosis, detail);
     }
     match recent {
         // nobody saw them: they may have been others, which overtook these

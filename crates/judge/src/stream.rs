@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use scenario::history::Outcome;
-use scenario::payload::{self, Key};
+use scenario::payload::{self, Key, Run};
 use scenario::{Endpoint, History, Invariant, Op, Scenario};
 
 use crate::braid::Braid;
@@ -49,8 +49,8 @@ pub(crate) struct Gap {
     pub(crate) bytes: Range<u64>,
     /// The rule it breaks, where the circumstances already tell.
     pub(crate) verdict: Option<(Invariant, &'static str)>,
-    /// Whether the first of them were sent corked.
-    pub(crate) held: bool,
+    /// The rule it breaks if they come later, or if nobody was there to receive them.
+    pub(crate) overtaking: (Invariant, &'static str),
     /// The record that passed over them.
     pub(crate) record: usize,
 }
@@ -270,15 +270,25 @@ impl Stream {
     }
 
     /// Passes over accepted bytes.
-    pub(crate) fn open_gap(
-        &mut self,
-        bytes: Range<u64>,
-        verdict: Option<(Invariant, &'static str)>,
-        record: usize,
-    ) {
-        let held = self.is_held(bytes.start);
-        self.gaps.push(Gap { bytes, verdict, held, record });
+    pub(crate) fn open_gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
         self.broken = true;
+    }
+
+    /// Takes bytes that are what several gaps are of together, one after the other; gives the first of them. None of
+    /// these may be long enough to be known by itself.
+    pub(crate) fn fill_gaps(&mut self, run: &Run) -> Option<Gap> {
+        let Run::Raw(bytes) = run else { return None };
+        self.gaps.sort_by_key(|gap| gap.bytes.start);
+        let missing = self.gaps.iter().flat_map(|gap| gap.bytes.clone());
+        let value = |at| {
+            let mut byte = [0];
+            payload::fill(self.key, self.source, at, &mut byte);
+            byte[0]
+        };
+        // one byte more than came tells that they are not all of them
+        let is_it = missing.take(bytes.len() + 1).map(value).eq(bytes.iter().copied());
+        (is_it && self.gaps.len() > 1).then(|| self.gaps.drain(..).next()).flatten()
     }
 
     /// Takes bytes that had been passed over; gives the gap that they belong to.

@@ -50,10 +50,14 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
     let before = model.complaints;
     let rule = eof_rule(model, endpoint);
+    let own_rule = match ask.rule(Invariant::RecvResult) {
+        Invariant::RecvResult if ask.by.is_piped() => Invariant::SpliceFile,
+        rule => rule,
+    };
     let missing =
         format!("bytes {}..{} were accepted and not received yet", stream.at, stream.accepted);
     if stream.deliverable() > 0 {
-        let (rule, diagnosis) = match ask.rule(Invariant::RecvResult) {
+        let (rule, diagnosis) = match own_rule {
             Invariant::RecvResult if side.shut_rd => {
                 (Invariant::ShutRd, "eof-with-bytes-deliverable")
             }
@@ -77,7 +81,7 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         let because = "the peer neither closed nor shut down its sending side";
         model.blame(call, Invariant::EarlyEof, "no-fin", because);
     } else if stream.rest() > 0 && !stream.broken {
-        let (rule, diagnosis) = match ask.rule(Invariant::RecvResult) {
+        let (rule, diagnosis) = match own_rule {
             Invariant::RecvResult => (rule, "eof-before-all-bytes"),
             // all that came before the FIN are there
             rule => (rule, "eof-with-bytes-deliverable"),
@@ -306,7 +310,11 @@ pub(crate) fn conclude(model: &mut Model<'_>) {
             model.report(Invariant::ConcurrentSend, "lost", Some(record), what);
         }
         for gap in model.outgoing(sender).gaps.clone() {
-            let (invariant, diagnosis) = gap.verdict.unwrap_or((Invariant::Loss, "skipped"));
+            // they may have been thrown away with the rest
+            let receiver = model.side(sender.peer());
+            let is_cut_off = receiver.ending.is_some() || receiver.exposed || receiver.murky;
+            let order = if is_cut_off { gap.overtaking } else { (Invariant::Loss, "skipped") };
+            let (invariant, diagnosis) = gap.verdict.unwrap_or(order);
             let evidence = format!(
                 "bytes {}..{} from the {sender} were accepted and never delivered, though later ones were",
                 gap.bytes.start, gap.bytes.end

@@ -2,7 +2,7 @@
 
 use judge::Agreement;
 use scenario::verdict::Doubt;
-use scenario::{History, Invariant, Scenario, Violation};
+use scenario::{History, Scenario, Violation};
 
 use crate::finding::FindingKey;
 use crate::timeline::{returned, spent};
@@ -24,7 +24,7 @@ impl Plain {
     pub fn alarm(&self, violation: &Violation) -> Option<String> {
         let key = FindingKey::of(violation);
         if self.violations.iter().any(|other| FindingKey::of(other) == key) {
-            return Some(if is_kernels(violation.invariant) {
+            return Some(if violation.invariant.is_kernels_word() {
                 "it is not the pairing: the kernel does this without it, too".to_owned()
             } else {
                 "the oracle is wrong: plain TCP breaks this rule, too; report this".to_owned()
@@ -32,7 +32,7 @@ impl Plain {
         }
         let other = self.violations.first()?;
         let FindingKey { invariant, diagnosis } = FindingKey::of(other);
-        Some(if is_kernels(invariant) {
+        Some(if invariant.is_kernels_word() {
             format!("the kernel has trouble without pairing, too: {invariant}: {diagnosis}")
         } else {
             format!(
@@ -89,12 +89,4 @@ impl Plain {
             (None, None) => "passes".to_owned(),
         }
     }
-}
-
-/// Whether the rule is about the kernel, of which no oracle is needed to say that it is not well.
-fn is_kernels(invariant: Invariant) -> bool {
-    matches!(
-        invariant,
-        Invariant::Splat | Invariant::Panic | Invariant::LeakMemory | Invariant::LeakObject
-    )
 }

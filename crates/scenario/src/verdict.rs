@@ -80,6 +80,15 @@ pub enum Invariant {
     Engaged,
 }
 
+impl Invariant {
+    /// Whether the kernel itself says that it is broken. Of everything else, leaks among it, the oracle does, which may be
+    /// wrong where nothing is paired.
+    #[must_use]
+    pub fn is_kernels_word(self) -> bool {
+        matches!(self, Invariant::Splat | Invariant::Panic)
+    }
+}
+
 /// A broken invariant with its evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {

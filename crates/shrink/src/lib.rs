@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod amplify;
 mod edit;
 mod plain;
 mod search;
@@ -20,6 +21,7 @@ mod structure;
 mod tests;
 mod threshold;
 
+pub use amplify::amplified;
 pub use threshold::Threshold;
 
 use scenario::Scenario;

@@ -12,7 +12,7 @@ use scenario::{
 };
 
 use crate::sleep::sleepers;
-use crate::{Mode, Threshold, shrink};
+use crate::{Mode, Threshold, amplified, shrink};
 
 fn send(len: u32) -> Op {
     Op::Send { len, flags: SendFlags::DONTWAIT, buffer: Buffer::Mapped, by: By::Call }
@@ -179,6 +179,19 @@ proptest! {
     }
 
     #[test]
+    fn an_amplified_scenario_is_made_of_the_same_calls_and_runs(original in scenarios()) {
+        let ops = |scenario: &Scenario| -> HashSet<Op> {
+            scenario.steps.iter().map(|step| step.op).collect()
+        };
+        for louder in amplified(&original) {
+            prop_assert_eq!(limits::check(&louder), Ok(()));
+            prop_assert!(ops(&louder).is_subset(&ops(&original)));
+            prop_assert!(!louder.is_sequential());
+            prop_assert_eq!(Scenario { steps: Vec::new(), ..louder }, Scenario { steps: Vec::new(), ..original.clone() });
+        }
+    }
+
+    #[test]
     fn one_send_is_left_of_what_one_send_shows(
         original in scenarios().prop_filter("it sends enough", sends_at_once),
     ) {
@@ -209,6 +222,27 @@ proptest! {
         let possible = before + (threshold.of - (runs - 1)) as usize;
         prop_assert!(before < hits as usize && possible >= hits as usize);
     }
+}
+
+#[test_log::test]
+fn what_races_is_repeated_and_fed() {
+    let original = story(vec![
+        step(0, When::Then, send(9)),
+        step(0, When::Then, Op::Poll),
+        step(1, When::Then, recv(1)),
+        step(3, WITH, recv(2)),
+        step(1, WITH, recv(3)),
+    ]);
+    let begin = |scenario: &Scenario, n| scenario.steps[..n].to_vec();
+    let group = [&original.steps[..1], &original.steps[2..]].concat();
+    let [all, thin, whole] = &amplified(&original)[..] else { panic!("not three") };
+    assert_eq!(begin(all, 6), [&original.steps[..], &original.steps[..1]].concat());
+    assert_eq!(begin(thin, 4), [&group[..3], &group[..1]].concat());
+    assert_eq!(begin(whole, 5), [&group[..], &group[..1]].concat());
+    assert_eq!([all, thin, whole].map(|louder| louder.steps.len()), [255, 255, 256]);
+    // one that closes can be repeated only as often as that is allowed, and a sequence has no race
+    let sequence = story(vec![step(0, When::Then, send(9)), step(1, When::Then, recv(1))]);
+    assert_eq!(amplified(&sequence), []);
 }
 
 #[test_log::test]

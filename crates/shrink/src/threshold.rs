@@ -15,6 +15,9 @@ impl Threshold {
     /// For what is expensive: a single run decides.
     pub const ONCE: Threshold = Threshold { hits: 1, of: 1 };
 
+    /// For what is to become short rather than reliable: in one of twenty runs.
+    pub const RARE: Threshold = Threshold { hits: 2, of: Threshold::MOST };
+
     /// Most runs for one candidate: what comes back in one of ten runs is the rarest that can be shrunk with good odds.
     const MOST: u32 = 40;
     /// The odds of keeping a candidate that is as reliable as the original.

@@ -21,6 +21,12 @@ const SLOW: Duration = Duration::from_millis(500);
 const PATIENCE: u32 = 4;
 /// Runs that measure how reliably something comes back that does not come every time.
 const RUNS: u32 = 10;
+/// The same for what has not come back in so many: as many as a candidate of a rare race gets.
+const MANY: u32 = Threshold::RARE.of;
+/// Runs of a scenario in which a race has more occasions, before the next one is tried.
+const TRIES: u32 = 4;
+/// So many steps can be read. A race that needs more to come back often is shrunk on until it comes now and then.
+const SHORT: usize = 15;
 
 /// How much work a finding is worth.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +220,12 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
     fn confirm(&mut self, originals: &[Scenario]) -> Result<Option<Confirmed>, Failure> {
         let mut fastest = Duration::MAX;
         let mut best: Option<Confirmed> = None;
-        for original in originals {
+        let mut originals: Vec<&Scenario> = originals.iter().collect();
+        if !is_told_at_once(self.key) {
+            // of several that show the same, the one that is easiest to follow
+            originals.sort_by_key(|original| (!original.is_sequential(), original.steps.len()));
+        }
+        for &original in &originals {
             let (measured, run) = self.reproduce(original)?;
             fastest = fastest.min(run);
             let is_sure = measured.is_sure();
@@ -225,7 +236,11 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
                 break;
             }
         }
-        let Some(original) = best else { return Ok(None) };
+        let Some(mut original) = best else { return Ok(None) };
+        if original.counts().0 == 0 && !is_told_at_once(self.key) {
+            self.deadline = Instant::now() + self.effort.time * PATIENCE;
+            original = self.amplify(&originals)?.unwrap_or(original);
+        }
         let (hits, of) = original.counts();
         let Some(mut threshold) = Threshold::for_measured(hits, of) else {
             return Ok(Some(original));
@@ -237,9 +252,13 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         if is_slow || !original.is_sure() {
             self.deadline += self.effort.time * (PATIENCE - 1);
         }
-        let Some(small) = self.reduce(&original, threshold)? else {
+        let Some(mut small) = self.reduce(&original, threshold)? else {
             return self.measure(original).map(Some);
         };
+        if small.scenario.steps.len() > SHORT && !small.scenario.is_sequential() {
+            self.deadline = Instant::now() + self.effort.time * PATIENCE;
+            small = self.reduce(&small, Threshold::RARE)?.unwrap_or(small);
+        }
         let measured = self.measure(small)?;
         // the luck of a few tries may not come again
         Ok(Some(if measured.counts().0 == 0 { original } else { measured }))
@@ -247,6 +266,28 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
 
     fn is_over(&self) -> bool {
         self.watch.is_over(self.deadline)
+    }
+
+    /// Of a race that does not come back, a scenario in which it does, because it has more occasions.
+    fn amplify(&mut self, originals: &[&Scenario]) -> Result<Option<Confirmed>, Failure> {
+        for louder in originals.iter().flat_map(|original| shrink::amplified(original)) {
+            for _ in 0..TRIES {
+                if self.is_over() {
+                    return Ok(None);
+                }
+                let begun = Instant::now();
+                if (self.observe)(&louder)?.is_some() {
+                    let (measured, _) = self.reproduce(&louder)?;
+                    if measured.counts().0 > 0 {
+                        return Ok(Some(measured));
+                    }
+                }
+                if begun.elapsed() > SLOW * PATIENCE {
+                    break;
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Measures how reliably the original comes back: as often as a candidate would have to, and oftener where it
@@ -313,11 +354,16 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         }
     }
 
-    /// Replays it as often as it is worth. What was known of it before counts only where there is no time for that.
+    /// Replays it as often as it is worth, and what has come back before and does not now, oftener. What was known of it before counts only where there is no time for that.
     fn measure(&mut self, known: Confirmed) -> Result<Confirmed, Failure> {
         self.deadline = Instant::now() + self.effort.time;
         let mut measured = Confirmed::unknown(&known.scenario);
-        for at in 0..self.effort.replays {
+        let has_come = known.counts().0 > 0 && !is_told_at_once(self.key);
+        for at in 0..self.effort.replays.max(MANY) {
+            let is_rare = has_come && measured.counts().0 == 0 || at > self.effort.replays;
+            if at >= self.effort.replays && !is_rare {
+                break;
+            }
             if self.watch.interrupted.load(Ordering::Relaxed) || at > 0 && self.is_over() {
                 break;
             }
@@ -387,6 +433,15 @@ mod tests {
         interrupted_after: u32,
         shows: impl Fn(&Scenario, u32) -> bool,
     ) -> (Confirmed, u32) {
+        confirmed_of(&[original()], invariant, interrupted_after, shows)
+    }
+
+    fn confirmed_of(
+        originals: &[Scenario],
+        invariant: Invariant,
+        interrupted_after: u32,
+        shows: impl Fn(&Scenario, u32) -> bool,
+    ) -> (Confirmed, u32) {
         let interrupted = AtomicBool::new(false);
         let key = FindingKey { invariant, diagnosis: "any".to_owned() };
         let mut runs = 0;
@@ -404,7 +459,7 @@ mod tests {
         let watch = Watch { interrupted: &interrupted, progress: &|_, _| {} };
         let deadline = Instant::now() + effort.time;
         let mut case = Case { key: &key, effort, watch: &watch, deadline, observe };
-        (case.confirm(&[original()]).unwrap().unwrap(), runs)
+        (case.confirm(originals).unwrap().unwrap(), runs)
     }
 
     fn result(confirmed: &Confirmed) -> (usize, String) {
@@ -424,6 +479,33 @@ mod tests {
         let (confirmed, _) =
             confirmed(Invariant::Order, 0, |scenario, run| has_it(scenario) && run % 2 == 0);
         assert_eq!(result(&confirmed), (1, "5/10".to_owned()));
+    }
+
+    #[test_log::test]
+    fn a_rare_race_is_given_more_occasions_and_made_short_again() {
+        let lane = |name: &str, endpoint| Lane { name: name.into(), pair: 0, endpoint };
+        let lanes = vec![lane("c", Endpoint::Client), lane("s", Endpoint::Server)];
+        let mut steps = original().steps;
+        steps.push(Step { lane: 1, when: When::With { after_us: 0 }, ..send(4_001) });
+        let race = Scenario { lanes, steps, ..Scenario::default() };
+        // each group of two sends is one occasion, and every hundredth of them brings it about
+        let mut all = 0;
+        let shows = |scenario: &Scenario| {
+            let is_occasion = |two: &[Step]| {
+                let is_large = |step: &Step| matches!(step.op, Op::Send { len: 4_000.., .. });
+                matches!(two[1].when, When::With { .. }) && two.iter().all(is_large)
+            };
+            let before = all / 100;
+            all += scenario.steps.windows(2).filter(|two| is_occasion(two)).count();
+            all / 100 > before
+        };
+        let shows = std::cell::RefCell::new(shows);
+        let (confirmed, _) =
+            confirmed_of(&[race], Invariant::Order, 0, |scenario, _| shows.borrow_mut()(scenario));
+        let (ops, reliability) = result(&confirmed);
+        assert!((2..=SHORT).contains(&ops) && confirmed.shown.is_some(), "{ops} {reliability}");
+        let (hits, of) = confirmed.counts();
+        assert!(hits > 0 && hits < of && of == MANY, "{reliability}");
     }
 
     #[test_log::test]

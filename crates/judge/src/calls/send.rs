@@ -100,7 +100,7 @@ pub(crate) fn take(
     if let Some(braid) = &mut stream.braid
         && count > 0
     {
-        braid.accept(record.lane, count.into(), record.call_ns, record.return_ns);
+        braid.accept(record, count.into(), held);
     }
     let peer_open = model.side(endpoint.peer()).open();
     let side = model.side_mut(endpoint);

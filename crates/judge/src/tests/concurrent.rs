@@ -34,6 +34,20 @@ fn every_senders_bytes_keep_their_order_and_come_once() {
     skipped()
         .got(Server, 50, NONE, vec![of(0, 0, 50)])
         .breaks(&[(Invariant::ConcurrentSend, "sender-reordered")]);
+    let corked = || {
+        let mut story = skipped().set_up(Client, SockOption::Cork(true));
+        story.history.records.iter_mut().for_each(|record| record.peer_outq = Some(0));
+        story
+    };
+    corked()
+        .got(Server, 50, NONE, vec![of(0, 0, 50)])
+        .breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
+    // that bytes are missing at the end, too, is no finding of its own
+    corked()
+        .finale()
+        .recv_fails(Server, Errno::EAGAIN)
+        .outq_was(0)
+        .breaks(&[(Invariant::ConcurrentSend, "lost")]);
     let spliced = || skipped().spliced().got(Server, 50, NONE, vec![of(0, 0, 50)]);
     spliced().breaks(&[(Invariant::SpliceFile, "later-bytes-first")]);
 }

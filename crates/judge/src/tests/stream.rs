@@ -1,8 +1,16 @@
 use scenario::history::Outcome;
 use scenario::payload::{self, Run};
-use scenario::{Invariant, RecvFlags, SendFlags, SockOption, Verdict};
+use scenario::{Invariant, RecvFlags, SendFlags, SockOption, Topology, Verdict};
 
 use super::story::{Client, RUN, Server, Story, bytes, raw, source};
+
+/// One byte that the client sends.
+fn value(at: u64) -> u8 {
+    match raw(Client, at..at + 1) {
+        Run::Raw(bytes) => bytes[0],
+        Run::Coded { .. } => unreachable!("asked for as raw bytes"),
+    }
+}
 
 #[test_log::test]
 fn bytes_may_come_late_short_and_coalesced() {
@@ -45,12 +53,42 @@ fn a_few_bytes_that_overtake_corked_ones_break_cork_too() {
             .got(Server, 1, RecvFlags::empty(), vec![raw(Client, at..at + 1)])
     };
     one(0).passes();
-    let value = |at: u64| match raw(Client, at..at + 1) {
-        Run::Raw(bytes) => bytes[0],
-        Run::Coded { .. } => unreachable!(),
-    };
     let other = (100..200).find(|&at| value(at) != value(0)).unwrap();
     one(other).breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
+}
+
+#[test_log::test]
+fn what_is_left_of_two_gaps_may_come_at_once() {
+    let skipped =
+        || Story::new().send(Client, 200).recv(Server, 90, 1..90).recv(Server, 90, 91..180);
+    let both = vec![value(0), value(90)];
+    let late = |bytes: Vec<u8>| skipped().got(Server, 9, RecvFlags::empty(), vec![Run::Raw(bytes)]);
+    late(both.clone()).breaks(&[(Invariant::Order, "later-bytes-first")]);
+    let unknown = both.iter().map(|byte| byte ^ 0x80).collect();
+    let verdict = late(unknown).verdict();
+    assert!(verdict.violations().iter().any(|v| v.invariant == Invariant::Corrupt), "{verdict:?}");
+}
+
+#[test_log::test]
+fn on_loopback_what_is_not_acknowledged_was_held_back() {
+    let on = |topology, outq| {
+        let mut story = Story::new().send(Client, 200).recv(Server, 100, 100..200).outq_was(outq);
+        story.scenario.topology = topology;
+        story.recv(Server, 100, 0..100)
+    };
+    on(Topology::Loopback, 0).breaks(&[(Invariant::Order, "later-bytes-first")]);
+    on(Topology::Loopback, 100).breaks(&[(Invariant::Cork, "held-bytes-overtaken")]);
+    on(Topology::Veth, 100).breaks(&[(Invariant::Order, "later-bytes-first")]);
+    let in_order = Story::new().send(Client, 200).recv(Server, 100, 0..100).outq_was(100);
+    in_order.recv(Server, 100, 100..200).passes();
+}
+
+#[test_log::test]
+fn what_nobody_could_receive_any_more_is_not_lost() {
+    let skipped = || Story::new().send(Client, 200).recv(Server, 100, 100..200);
+    skipped().breaks(&[(Invariant::Loss, "skipped")]);
+    skipped().abort(Server).breaks(&[(Invariant::Order, "later-bytes-first")]);
+    Story::new().send(Client, 200).recv(Server, 100, 0..100).abort(Server).passes();
 }
 
 #[test_log::test]

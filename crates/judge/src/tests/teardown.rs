@@ -19,6 +19,9 @@ fn eof_needs_a_fin_and_everything_delivered() {
         .breaks(&[(Invariant::HalfClose, "eof-before-all-bytes")]);
     let peeks = || sent().close(Client).got(Server, 9, RecvFlags::PEEK, Vec::new());
     peeks().breaks(&[(Invariant::Peek, "eof-with-bytes-deliverable")]);
+    let splices = || sent().close(Client).eof(Server).spliced();
+    splices().breaks(&[(Invariant::SpliceFile, "eof-with-bytes-deliverable")]);
+    sent().close(Client).recv(Server, 100, 0..100).eof(Server).spliced().passes();
     sent().close(Client).recv(Server, 100, 0..100).eof(Server).passes();
     sent().close(Client).recv(Server, 100, 0..100).got(Server, 9, RecvFlags::PEEK, vec![]).passes();
     sent()

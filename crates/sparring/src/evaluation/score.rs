@@ -132,8 +132,7 @@ impl Report {
 /// Whether only the oracle can be wrong where a target is said to break the contract: plain TCP cannot, save that the
 /// kernel itself complains.
 pub fn is_false_alarm(target: &str, invariant: Invariant) -> bool {
-    let is_kernels = matches!(invariant, Invariant::Splat | Invariant::Panic);
-    !is_kernels && target != Named::Reference.to_string()
+    !invariant.is_kernels_word() && target != Named::Reference.to_string()
 }
 
 /// The scores of the groups with the same name, in the order in which the names appear.
