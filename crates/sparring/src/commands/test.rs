@@ -51,6 +51,8 @@ const GUEST: &[&str] = &[
     "--test",
     "threads",
     "--test",
+    "coverage",
+    "--test",
     "unload",
     "--",
     "--include-ignored",
