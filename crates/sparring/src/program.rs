@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub struct ProgramGuest {
     /// Headlines of what the kernel complained about until the guest was set up.
     pub early: Vec<String>,
     /// Where its console is kept.
-    _scratch: TempDir,
+    scratch: TempDir,
 }
 
 impl ProgramGuest {
@@ -61,7 +62,12 @@ impl ProgramGuest {
         if attach || !plan.modules.is_empty() {
             early = spec.set_up(&mut machine, &plan)?;
         }
-        Ok((ProgramGuest { machine, early, _scratch: scratch }, streams))
+        Ok((ProgramGuest { machine, early, scratch }, streams))
+    }
+
+    /// A directory of its own, which it sees and the host removes with it.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// `uname -r`

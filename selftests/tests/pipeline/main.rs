@@ -8,6 +8,7 @@ mod accidents;
 mod bad_input;
 mod bench;
 mod cli;
+mod coverage;
 mod evaluate;
 mod reference;
 mod shell;
@@ -42,14 +43,21 @@ fn main() {
         accidents::ALL,
         bad_input::PLAIN,
         bench::PLAIN,
+        coverage::PLAIN,
         evaluate::ALL,
         shell::ALL,
         shrink::ALL,
     ]
     .concat();
-    let with_series =
-        [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES, bench::SERIES]
-            .concat();
+    let with_series = [
+        verdicts::SERIES,
+        reference::SERIES,
+        accidents::SERIES,
+        bad_input::SERIES,
+        bench::SERIES,
+        coverage::SERIES,
+    ]
+    .concat();
     let trials = plain
         .iter()
         .map(trial(true))

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,11 @@ use vm::wire::Program;
 use crate::exit::Failure;
 use crate::interrupt;
 use crate::program::{ProgramGuest, copy_out};
-use crate::target::TargetArgs;
+use crate::reach::coverage_failure;
+use crate::target::{Target, TargetArgs};
+
+/// The environment variable that names the list of coverage points, for `execute::Points::read`.
+const POINTS: &str = "SPARRING_POINTS";
 
 /// Run a program of the host in a guest, with its streams, environment and exit code.
 ///
@@ -42,11 +47,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(headline) = guest.early.first() {
         return Err(Failure::Kernel(format!("the kernel complained about a module: {headline}")));
     }
-    let program = Program {
-        argv: args.program.clone(),
-        environment: std::env::vars_os().collect(),
-        terminal: None,
-    };
+    let environment = environment(&target, guest.scratch())?;
+    let program = Program { argv: args.program.clone(), environment, terminal: None };
     let end = args.time.map(|time| Instant::now() + time);
     thread::scope(|scope| {
         // the program's input stays open and empty: it belongs to a test, not to a person
@@ -55,4 +57,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         scope.spawn(|| copy_out(&streams.stderr, io::stderr()));
         guest.run(program, end, &interrupted, None)
     })
+}
+
+/// Ours, and where the coverage points are listed.
+fn environment(target: &Target, scratch: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let mut environment: Vec<_> = std::env::vars_os().collect();
+    if let Some(code) = target.code()? {
+        let list = scratch.join("points");
+        code.write_points(&list).map_err(coverage_failure)?;
+        environment.push((POINTS.into(), list.into()));
+    }
+    Ok(environment)
 }

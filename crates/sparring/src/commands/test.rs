@@ -52,6 +52,8 @@ const GUEST: &[&str] = &[
     "--test",
     "threads",
     "--test",
+    "coverage",
+    "--test",
     "unload",
     "--",
     "--include-ignored",
