@@ -7,6 +7,7 @@
 mod accidents;
 mod bad_input;
 mod bench;
+mod cargo_fuzz;
 mod cli;
 mod evaluate;
 mod reference;
@@ -41,13 +42,20 @@ fn main() {
         accidents::ALL,
         bad_input::PLAIN,
         bench::PLAIN,
+        cargo_fuzz::PLAIN,
         evaluate::ALL,
         shrink::ALL,
     ]
     .concat();
-    let with_series =
-        [verdicts::SERIES, reference::SERIES, accidents::SERIES, bad_input::SERIES, bench::SERIES]
-            .concat();
+    let with_series = [
+        verdicts::SERIES,
+        reference::SERIES,
+        accidents::SERIES,
+        bad_input::SERIES,
+        bench::SERIES,
+        cargo_fuzz::SERIES,
+    ]
+    .concat();
     let trials = plain
         .iter()
         .map(trial(true))
