@@ -10,7 +10,7 @@ use anstream::println;
 use crate::commands::checkout;
 use crate::commands::kernel::build;
 use crate::exit::{Failure, Outcome};
-use crate::target::kernel_failure;
+use crate::target::{ENVIRONMENT, kernel_failure};
 
 /// Run every test: style, host unit tests, then the selftests in the VM.
 #[derive(clap::Args)]
@@ -28,7 +28,8 @@ struct Stage {
 }
 
 const STYLE: &[&str] = &["run", "--quiet", "--release", "--package", "xtask", "--", "tidy"];
-const HOST: &[&str] = &["test", "--release", "--workspace", "--exclude", "selftests"];
+const HOST: &[&str] =
+    &["test", "--release", "--workspace", "--exclude", "selftests", "--exclude", "fuzz"];
 /// Tests that drive machines themselves.
 const MACHINE: &[&str] =
     &["test", "--release", "--package", "vm", "--test", "machine", "--", "--ignored"];
@@ -149,7 +150,12 @@ fn kernel(series: Option<&Path>) -> Result<PathBuf, Failure> {
 impl Stage {
     fn run(&self, root: &Path) -> Result<bool, Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        Command::new(cargo)
+        let mut command = Command::new(cargo);
+        // what the user fuzzes is no business of the tests
+        for variable in ENVIRONMENT {
+            command.env_remove(variable);
+        }
+        command
             .args(self.cargo)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(root)
