@@ -43,7 +43,7 @@ static int __net_init provoke_net(struct net *net)
 	return 0;
 }
 
-static struct pernet_operations namespaces = { .init = provoke_net };
+static struct pernet_operations namespaces = {.init = provoke_net};
 
 static int __init provoke_init(void)
 {

@@ -17,7 +17,7 @@ use crate::points::Points;
 
 const FILE: &str = "/sys/kernel/debug/kcov";
 /// Words of a thread's memory, of which the first counts the others that are in use.
-const WORDS: usize = 1 << 18;
+const WORDS: usize = 1 << 20;
 const BYTES: usize = WORDS * size_of::<u64>();
 
 /// `linux/kcov.h`
@@ -120,24 +120,25 @@ impl Recording {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was recorded, and the threads that have ended.
+    /// Forgets what was recorded.
     fn clear(&self) {
-        let mut areas = self.areas();
-        areas.retain(|area| Arc::strong_count(area) > 1);
-        for area in areas.iter() {
+        for area in self.areas().iter() {
             area.words()[0].store(0, Ordering::Relaxed);
         }
     }
 
-    /// Gives every address that was recorded; whether a thread's memory was too small for all of them.
+    /// Gives every address that was recorded; whether a thread's memory was too small for all of them. Threads that have
+    /// ended are then forgotten.
     fn read(&self, mut each: impl FnMut(u64)) -> bool {
         let mut is_full = false;
-        for area in self.areas().iter() {
+        let mut areas = self.areas();
+        for area in areas.iter() {
             let (count, addresses) = area.words().split_at(1);
             let count = usize::try_from(count[0].load(Ordering::Acquire)).unwrap_or(usize::MAX);
             is_full |= count >= addresses.len();
             addresses.iter().take(count).for_each(|word| each(word.load(Ordering::Relaxed)));
         }
+        areas.retain(|area| Arc::strong_count(area) > 1);
         is_full
     }
 }

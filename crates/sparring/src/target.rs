@@ -37,21 +37,6 @@ impl std::fmt::Display for Named {
     }
 }
 
-/// Environment variables that stand for flags: cargo's runner of fuzz targets cannot be given any.
-pub const ENVIRONMENT: [&str; 11] = [
-    "SPARRING_TARGET",
-    "SPARRING_FAULT",
-    "SPARRING_TREE",
-    "SPARRING_SERIES",
-    "SPARRING_FLAVOUR",
-    "SPARRING_KERNEL",
-    "SPARRING_MODULE",
-    "SPARRING_PAIRING",
-    "SPARRING_CONTRACT",
-    "SPARRING_ALLOW",
-    "SPARRING_VCPUS",
-];
-
 /// Flags that make a kernel target.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Kernel target")]
@@ -520,30 +505,6 @@ mod tests {
     struct Line {
         #[command(flatten)]
         target: TargetArgs,
-    }
-
-    #[test_log::test]
-    fn every_variable_stands_for_a_flag_and_every_flag_has_one() {
-        use clap::CommandFactory as _;
-        #[derive(clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            args: TargetArgs,
-        }
-        let command = Cli::command();
-        let flags = command.get_arguments().filter(|flag| flag.get_id() != "help");
-        let named = flags.map(|flag| {
-            let variable = flag.get_env().map(|name| name.to_string_lossy().into_owned());
-            let wanted = format!("SPARRING_{}", flag.get_id().as_str().to_uppercase());
-            assert_eq!(variable.as_ref(), Some(&wanted));
-            wanted
-        });
-        // the processors are the command's own
-        let mut named: Vec<String> = named.chain(["SPARRING_VCPUS".to_owned()]).collect();
-        let mut known = ENVIRONMENT.map(str::to_owned);
-        named.sort();
-        known.sort();
-        assert_eq!(named, known);
     }
 
     fn parse(line: &str) -> TargetArgs {

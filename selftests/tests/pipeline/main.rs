@@ -9,6 +9,7 @@ mod bad_input;
 mod bench;
 mod cargo_fuzz;
 mod cli;
+mod coverage;
 mod evaluate;
 mod reference;
 mod shrink;
@@ -43,6 +44,7 @@ fn main() {
         bad_input::PLAIN,
         bench::PLAIN,
         cargo_fuzz::PLAIN,
+        coverage::PLAIN,
         evaluate::ALL,
         shrink::ALL,
     ]
@@ -54,6 +56,7 @@ fn main() {
         bad_input::SERIES,
         bench::SERIES,
         cargo_fuzz::SERIES,
+        coverage::SERIES,
     ]
     .concat();
     let trials = plain

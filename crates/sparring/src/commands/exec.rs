@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,10 +14,14 @@ use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, ToGuest};
 
 use crate::exit::Failure;
 use crate::interrupt;
-use crate::target::TargetArgs;
+use crate::reach::coverage_failure;
+use crate::target::{Target, TargetArgs};
 
 /// How long the guest may take to switch itself off.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The environment variable that names the list of coverage points, for `execute::Points::read`.
+const POINTS: &str = "SPARRING_POINTS";
 
 /// Run a program of the host in a guest, with its streams, environment and exit code.
 ///
@@ -61,11 +66,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
             )));
         }
     }
-    let program = Program {
-        argv: args.program.clone(),
-        environment: std::env::vars_os().collect(),
-        terminal: false,
-    };
+    let environment = environment(&target, scratch.path())?;
+    let program = Program { argv: args.program.clone(), environment, terminal: false };
     machine
         .send(&ToGuest::Exec(program))
         .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
@@ -112,6 +114,17 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         };
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
     })
+}
+
+/// Ours, and where the coverage points are listed.
+fn environment(target: &Target, scratch: &Path) -> Result<Vec<(OsString, OsString)>, Failure> {
+    let mut environment: Vec<_> = std::env::vars_os().collect();
+    if let Some(code) = target.code()? {
+        let list = scratch.join("points");
+        code.write_points(&list).map_err(coverage_failure)?;
+        environment.push((POINTS.into(), list.into()));
+    }
+    Ok(environment)
 }
 
 fn copy(mut from: &UnixStream, to: &mut impl Write) {

@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use anstream::println;
+use clap::Args as _;
 
-use crate::commands::checkout;
 use crate::commands::kernel::build;
+use crate::commands::{checkout, fuzz_target};
 use crate::exit::{Failure, Outcome};
-use crate::target::{ENVIRONMENT, kernel_failure};
+use crate::target::kernel_failure;
 
 /// Run every test: style, host unit tests, then the selftests in the VM.
 #[derive(clap::Args)]
@@ -52,6 +53,8 @@ const GUEST: &[&str] = &[
     "lanes",
     "--test",
     "threads",
+    "--test",
+    "coverage",
     "--test",
     "unload",
     "--",
@@ -152,7 +155,7 @@ impl Stage {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         // what the user fuzzes is no business of the tests
-        for variable in ENVIRONMENT {
+        for variable in variables() {
             command.env_remove(variable);
         }
         command
@@ -162,5 +165,27 @@ impl Stage {
             .status()
             .map(|status| status.success())
             .map_err(|e| Failure::Harness(format!("cannot start cargo: {e}; install Rust")))
+    }
+}
+
+/// The environment variables that stand for flags.
+fn variables() -> Vec<OsString> {
+    let flags = fuzz_target::Args::augment_args(clap::Command::new("flags"));
+    flags.get_arguments().filter_map(|flag| flag.get_env().map(ToOwned::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test_log::test]
+    fn each_flag_of_a_target_has_a_variable() {
+        let wanted = [
+            "ALLOW", "CONTRACT", "FAULT", "FLAVOUR", "KERNEL", "MODULE", "PAIRING", "SERIES",
+            "TARGET", "TREE", "VCPUS",
+        ];
+        let mut known = variables();
+        known.sort();
+        assert_eq!(known, wanted.map(|flag| OsString::from(format!("SPARRING_{flag}"))));
     }
 }
