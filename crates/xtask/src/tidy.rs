@@ -215,7 +215,7 @@ fn crate_rules(manifest: &Source, sources: &[Source]) -> Vec<String> {
     let directory = manifest.path.parent().unwrap_or(Path::new(""));
     let mut complaints = Vec::new();
     let mut complain = |what: &str| complaints.push(format!("{}: {what}", manifest.name()));
-    if !manifest.text.contains("[package]") || directory.starts_with("fuzz") {
+    if !manifest.text.contains("[package]") {
         return complaints;
     }
     if !manifest.text.contains("[lints]\nworkspace = true") {

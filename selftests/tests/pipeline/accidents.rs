@@ -91,7 +91,7 @@ fn recorded(out: &Path) -> Result<f64, Failed> {
 }
 
 /// Builds the module that breaks the kernel, against the default kernel.
-fn provoke() -> Result<PathBuf, Failed> {
+pub fn provoke() -> Result<PathBuf, Failed> {
     let files = [
         ("Makefile", include_str!("../../provoke/Makefile")),
         ("provoke.c", include_str!("../../provoke/provoke.c")),

@@ -7,6 +7,7 @@
 mod accidents;
 mod bad_input;
 mod bench;
+mod cargo_fuzz;
 mod cli;
 mod coverage;
 mod evaluate;
@@ -43,6 +44,7 @@ fn main() {
         accidents::ALL,
         bad_input::PLAIN,
         bench::PLAIN,
+        cargo_fuzz::PLAIN,
         coverage::PLAIN,
         evaluate::ALL,
         shell::ALL,
@@ -55,6 +57,7 @@ fn main() {
         accidents::SERIES,
         bad_input::SERIES,
         bench::SERIES,
+        cargo_fuzz::SERIES,
         coverage::SERIES,
     ]
     .concat();

@@ -15,7 +15,7 @@ use crate::commands::{checkout, shrink};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::interrupt;
-use crate::libfuzzer::{Docket, Line, Seat, Work, digest};
+use crate::libfuzzer::{Docket, Line, Seat, Work, digest, subject};
 use crate::reach::Reach;
 use crate::target::{Target, TargetArgs};
 
@@ -171,7 +171,14 @@ fn minimize(target: &TargetArgs, line: &Line) -> Result<ExitCode, Failure> {
         || line.artifact(&format!("minimized-from-{}", digest(&bytes))),
         PathBuf::from,
     );
-    let args = shrink::Args::to_file(input.clone(), target.clone(), line.time(), output.clone());
+    let args = shrink::Args {
+        file: input.clone(),
+        target: target.clone(),
+        invariant: subject(&bytes),
+        budget: None,
+        time: line.time(),
+        output: Some(output.clone()),
+    };
     Ok(match shrink::run(&args)? {
         Outcome::Violation => {
             eprintln!("sparring: the smallest input is {}", output.display());

@@ -33,33 +33,22 @@ const EXPECTED: &str = "differs-from-expected";
 pub struct Args {
     /// The scenario, or an input of a fuzz target
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    pub file: PathBuf,
+    /// What to run it on
     #[command(flatten)]
-    target: TargetArgs,
+    pub target: TargetArgs,
     /// Keep the violation of this invariant [default: the first that the file shows]
     #[arg(long, value_name = "ID")]
-    invariant: Option<Invariant>,
+    pub invariant: Option<Invariant>,
     /// Candidates to try [default: 5000, or 40 where each costs a VM]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    budget: Option<u32>,
+    pub budget: Option<u32>,
     /// How long to try, such as 90s or 10m [default: until nothing helps]
     #[arg(long, value_parser = duration)]
-    time: Option<Duration>,
+    pub time: Option<Duration>,
     /// Write the result to this file instead of standard output
     #[arg(short, long, value_name = "OUT.ring")]
-    output: Option<PathBuf>,
-}
-
-impl Args {
-    /// What shrinks one file into another, for so long.
-    pub fn to_file(
-        file: PathBuf,
-        target: TargetArgs,
-        time: Option<Duration>,
-        output: PathBuf,
-    ) -> Args {
-        Args { file, target, invariant: None, budget: None, time, output: Some(output) }
-    }
+    pub output: Option<PathBuf>,
 }
 
 /// Runs the command.

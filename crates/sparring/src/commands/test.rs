@@ -6,9 +6,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use anstream::println;
+use clap::Args as _;
 
-use crate::commands::checkout;
 use crate::commands::kernel::build;
+use crate::commands::{checkout, fuzz_target};
 use crate::exit::{Failure, Outcome};
 use crate::target::kernel_failure;
 
@@ -28,7 +29,8 @@ struct Stage {
 }
 
 const STYLE: &[&str] = &["run", "--quiet", "--release", "--package", "xtask", "--", "tidy"];
-const HOST: &[&str] = &["test", "--release", "--workspace", "--exclude", "selftests"];
+const HOST: &[&str] =
+    &["test", "--release", "--workspace", "--exclude", "selftests", "--exclude", "fuzz"];
 /// Tests that drive machines themselves.
 const MACHINE: &[&str] =
     &["test", "--release", "--package", "vm", "--test", "machine", "--", "--ignored"];
@@ -151,12 +153,39 @@ fn kernel(series: Option<&Path>) -> Result<PathBuf, Failure> {
 impl Stage {
     fn run(&self, root: &Path) -> Result<bool, Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        Command::new(cargo)
+        let mut command = Command::new(cargo);
+        // what the user fuzzes is no business of the tests
+        for variable in variables() {
+            command.env_remove(variable);
+        }
+        command
             .args(self.cargo)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .current_dir(root)
             .status()
             .map(|status| status.success())
             .map_err(|e| Failure::Harness(format!("cannot start cargo: {e}; install Rust")))
+    }
+}
+
+/// The environment variables that stand for flags.
+fn variables() -> Vec<OsString> {
+    let flags = fuzz_target::Args::augment_args(clap::Command::new("flags"));
+    flags.get_arguments().filter_map(|flag| flag.get_env().map(ToOwned::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test_log::test]
+    fn each_flag_of_a_target_has_a_variable() {
+        let wanted = [
+            "ALLOW", "CONTRACT", "FAULT", "FLAVOUR", "KERNEL", "MODULE", "PAIRING", "SERIES",
+            "TARGET", "TREE", "VCPUS",
+        ];
+        let mut known = variables();
+        known.sort();
+        assert_eq!(known, wanted.map(|flag| OsString::from(format!("SPARRING_{flag}"))));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use report::{FindingKey, WriteError};
-use scenario::{Scenario, Violation, text};
+use scenario::{Invariant, Scenario, Violation, text};
 use sha1::{Digest as _, Sha1};
 
 /// The input's name, as libFuzzer makes it: the SHA-1 of its bytes.
@@ -17,6 +17,13 @@ pub fn render(scenario: &Scenario, violation: &Violation, replay: &str) -> Strin
     let words = format!("{invariant}: {diagnosis}\n{}\n{replay}", violation.evidence);
     let comment: String = words.lines().map(|line| format!("# {line}\n")).collect();
     format!("{comment}{}", text::print(scenario))
+}
+
+/// What an artifact says it shows.
+pub fn subject(artifact: &[u8]) -> Option<Invariant> {
+    let line = artifact.split(|byte| *byte == b'\n').next()?;
+    let (invariant, _) = str::from_utf8(line).ok()?.strip_prefix("# ")?.split_once(": ")?;
+    invariant.parse().ok()
 }
 
 /// Writes what was executed before a crash, oldest first, and what the kernel said, into a directory beside the artifact.
@@ -37,8 +44,6 @@ pub fn keep_recent(
 
 #[cfg(test)]
 mod tests {
-    use scenario::Invariant;
-
     use super::*;
 
     #[test_log::test]
@@ -59,7 +64,9 @@ mod tests {
         };
         let artifact = render(&scenario, &violation, "./sparring run");
         assert!(artifact.starts_with("# peek: x\n# one\n# two\n# ./sparring run\nring 1\n"));
-        assert_eq!(text::parse(&artifact), Ok(scenario));
+        assert_eq!(text::parse(&artifact), Ok(scenario.clone()));
+        assert_eq!(subject(artifact.as_bytes()), Some(Invariant::Peek));
+        assert_eq!(subject(text::print(&scenario).as_bytes()), None);
     }
 
     #[test_log::test]

@@ -50,9 +50,7 @@ impl Line {
             match argument.to_str().and_then(|text| text.strip_prefix('-')) {
                 Some(flag) => match flag.split_once('=') {
                     Some((name, value)) => line.flags.push((name.to_owned(), value.to_owned())),
-                    None => {
-                        eprintln!("sparring: -{flag} is ignored: libFuzzer's flags are -name=value")
-                    }
+                    None => eprintln!("sparring: -{flag} is ignored: flags are -name=value"),
                 },
                 None => line.inputs.push(argument.into()),
             }

@@ -8,7 +8,7 @@ mod docket;
 mod line;
 mod seat;
 
-pub use artifact::digest;
+pub use artifact::{digest, subject};
 pub use docket::Docket;
 pub use line::{Line, Work};
 pub use seat::Seat;
