@@ -114,7 +114,7 @@ fn goes_on_after_a_panic() -> Result<(), Failed> {
     run.args(["fuzz-target", "--target", "plain", "--module", &module, "--"]);
     run.arg(program("interleave")?).arg(&corpus);
     run.args(["-runs=20", &prefix(&artifacts)]);
-    expect_words(77, &["finding: panic: ", "another VM: ", "Done 1"], &mut run)?;
+    expect_words(77, &["finding: panic: ", "lost a VM: ", "Done 1"], &mut run)?;
     let crashes = crashes(&artifacts)?;
     let [crash] = &*crashes else {
         return Err(format!("{} artifacts of one panic", crashes.len()).into());
@@ -141,7 +141,7 @@ fn merges_corpora() -> Result<(), Failed> {
     merge.args(["fuzz-target", "--target", "plain", "--module", &module, "--"]);
     merge.arg(program("interleave")?);
     merge.args(["-merge=1", &prefix(directory.path())]).args([&into, &from]);
-    expect_words(0, &["MERGE-OUTER", "finding: panic: ", "another VM: "], &mut merge)?;
+    expect_words(0, &["MERGE-OUTER", "finding: panic: ", "lost a VM: "], &mut merge)?;
     let merged = fs::read_dir(&into)?.map(|entry| Ok(fs::read_to_string(entry?.path())?));
     let mut merged = merged.collect::<Result<Vec<String>, Failed>>()?;
     merged.sort();

@@ -135,7 +135,7 @@ impl<'a> Docket<'a> {
 
     /// Counts a guest that is no more.
     pub fn restarted(&self, reason: &str) {
-        eprintln!("sparring: another VM: {reason}");
+        eprintln!("sparring: lost a VM: {reason}");
         self.lock().restarts += 1;
     }
 

@@ -105,7 +105,7 @@ impl Line {
         self.number("runs")
     }
 
-    /// How long an input may take during which nothing returns.
+    /// How long nothing may return from an input.
     pub fn timeout(&self) -> Option<Duration> {
         self.number("timeout").map(Duration::from_secs)
     }

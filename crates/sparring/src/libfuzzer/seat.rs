@@ -15,14 +15,14 @@ use vm::patience::{Patience, bounds, to_connect};
 use vm::wire::{Errand, Exit, FromGuest, Plan, Program, ToGuest};
 
 use super::docket::{Crash, Docket};
-use super::line::Line;
+use super::line::{Line, Work};
 use crate::exit::Failure;
 use crate::guest::Spec;
 use crate::runner::GUEST_SILENT;
 
 /// Executed inputs that are kept, because the one under way when the kernel dies may not be the guilty one.
 const RECENT: usize = 16;
-/// How long nothing may return from an input under way: several times what a call may wait for.
+/// How long nothing may return from an input at least: several times what a call may wait for.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long libFuzzer may be busy by itself: with reading corpora, most of all.
 const IDLE: Duration = Duration::from_secs(600);
@@ -175,8 +175,10 @@ impl Seat<'_> {
         watch: &mut Watch,
     ) -> Result<End, Failure> {
         loop {
+            let silence = watch.news.elapsed();
             let is_late = end_at.is_some_and(|end| Instant::now() > end + GRACE);
-            if is_late || self.interrupted.load(Ordering::Relaxed) {
+            // what has fallen silent by then may be a hang
+            if is_late && silence < GRACE || self.interrupted.load(Ordering::Relaxed) {
                 self.last_words(machine, Duration::ZERO, watch)?;
                 return Ok(End::Over);
             }
@@ -193,17 +195,28 @@ impl Seat<'_> {
                 self.last_words(machine, Duration::ZERO, watch)?;
                 return Ok(End::Kernel(headline));
             }
-            let silence = watch.news.elapsed();
-            if watch.under_way.is_some() && silence > self.line.timeout().unwrap_or(SILENCE) {
+            if silence > self.patience(watch) && self.is_executing(watch) {
                 let hang = machine.dump_and_kill(PATIENCE);
                 let evidence = format!("nothing returned for {} s", silence.as_secs());
                 self.crash(Invariant::Hang, GUEST_SILENT, &evidence, &hang.text, watch)?;
                 return Ok(End::Kernel(evidence));
             }
-            if silence > IDLE {
+            if silence > self.patience(watch) {
                 return Ok(End::Lost(format!("no input for {} s", silence.as_secs())));
             }
         }
+    }
+
+    /// Whether one input follows the other, so that silence is a hang even between two of them.
+    fn is_executing(&self, watch: &Watch) -> bool {
+        let follow = matches!(self.line.work(), Work::Fuzz | Work::Replay) && watch.runs > 0;
+        follow || watch.under_way.is_some()
+    }
+
+    /// How long silence is none of the kernel's business.
+    fn patience(&self, watch: &Watch) -> Duration {
+        let timeout = self.line.timeout().unwrap_or(SILENCE).max(SILENCE);
+        if self.is_executing(watch) { timeout } else { IDLE }
     }
 
     fn heard(&self, event: Event, watch: &mut Watch) -> Result<(), Failure> {
