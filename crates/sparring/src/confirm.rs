@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use report::{FindingKey, Reliability};
-use scenario::{Invariant, Scenario};
+use scenario::{Invariant, Scenario, When};
 use shrink::{Mode, Threshold};
 use vm::wire::Depth;
 
@@ -23,8 +23,8 @@ const PATIENCE: u32 = 4;
 const RUNS: u32 = 10;
 /// The same for what has not come back in so many: as many as a candidate of a rare race gets.
 const MANY: u32 = Threshold::RARE.of;
-/// Runs of a scenario in which a race has more occasions, before the next one is tried.
-const TRIES: u32 = 4;
+/// And at most, for what is short.
+const SELDOM: u32 = 500;
 /// So many steps can be read. A race that needs more to come back often is shrunk on until it comes now and then.
 const SHORT: usize = 15;
 
@@ -252,13 +252,22 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         if is_slow || !original.is_sure() {
             self.deadline += self.effort.time * (PATIENCE - 1);
         }
-        let Some(mut small) = self.reduce(&original, threshold)? else {
-            return self.measure(original).map(Some);
+        let is_long_race = |known: &Confirmed| {
+            known.scenario.steps.len() > SHORT && !known.scenario.is_sequential()
         };
-        if small.scenario.steps.len() > SHORT && !small.scenario.is_sequential() {
+        let mut small = self.reduce(&original, threshold)?;
+        if is_long_race(small.as_ref().unwrap_or(&original)) {
             self.deadline = Instant::now() + self.effort.time * PATIENCE;
-            small = self.reduce(&small, Threshold::RARE)?.unwrap_or(small);
+            let long = small.as_ref().unwrap_or(&original);
+            small = self.reduce(long, Threshold::RARE)?.or(small);
+            let long = small.as_ref().unwrap_or(&original);
+            if is_long_race(long)
+                && let Some(short) = self.cut(&long.scenario)?
+            {
+                return Ok(Some(short));
+            }
         }
+        let Some(small) = small else { return self.measure(original).map(Some) };
         let measured = self.measure(small)?;
         // the luck of a few tries may not come again
         Ok(Some(if measured.counts().0 == 0 { original } else { measured }))
@@ -270,24 +279,48 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
 
     /// Of a race that does not come back, a scenario in which it does, because it has more occasions.
     fn amplify(&mut self, originals: &[&Scenario]) -> Result<Option<Confirmed>, Failure> {
-        for louder in originals.iter().flat_map(|original| shrink::amplified(original)) {
-            for _ in 0..TRIES {
+        let louder = originals.iter().flat_map(|original| shrink::amplified(original));
+        let mut louder: Vec<Scenario> = louder.collect();
+        while !louder.is_empty() {
+            for at in (0..louder.len()).rev() {
                 if self.is_over() {
                     return Ok(None);
                 }
                 let begun = Instant::now();
-                if (self.observe)(&louder)?.is_some() {
-                    let (measured, _) = self.reproduce(&louder)?;
+                if (self.observe)(&louder[at])?.is_some() {
+                    let mut measured = Confirmed::unknown(&louder[at]);
+                    self.seek(&mut measured, MANY)?;
                     if measured.counts().0 > 0 {
                         return Ok(Some(measured));
                     }
-                }
-                if begun.elapsed() > SLOW * PATIENCE {
-                    break;
+                } else if begun.elapsed() > SLOW * PATIENCE {
+                    louder.remove(at);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Runs a scenario until it has come back twice, so often at most.
+    fn seek(&mut self, measured: &mut Confirmed, runs: u32) -> Result<(), Failure> {
+        while measured.counts().0 < 2 && measured.counts().1 < runs && !self.is_over() {
+            measured.count((self.observe)(&measured.scenario)?);
+        }
+        Ok(())
+    }
+
+    /// The beginning of a race that takes many steps to come back now and then: where the same is done over and over,
+    /// that has the race as well, and brings it back as seldom as it does.
+    fn cut(&mut self, long: &Scenario) -> Result<Option<Confirmed>, Failure> {
+        self.deadline = Instant::now() + self.effort.time * 2;
+        let is_head = |at: &usize| {
+            long.steps.get(*at).is_none_or(|step| !matches!(step.when, When::With { .. }))
+        };
+        let len = (1..=SHORT).rev().find(is_head).unwrap_or(SHORT);
+        let steps = long.steps[..len].to_vec();
+        let mut measured = Confirmed::unknown(&Scenario { steps, ..long.clone() });
+        self.seek(&mut measured, SELDOM)?;
+        Ok((measured.counts().0 > 0).then_some(measured))
     }
 
     /// Measures how reliably the original comes back: as often as a candidate would have to, and oftener where it
@@ -354,20 +387,21 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         }
     }
 
-    /// Replays it as often as it is worth, and what has come back before and does not now, oftener. What was known of it before counts only where there is no time for that.
+    /// Replays it as often as it is worth, and oftener what has come back before and does not now. What was known of it
+    /// before counts only where there is no time for that.
     fn measure(&mut self, known: Confirmed) -> Result<Confirmed, Failure> {
         self.deadline = Instant::now() + self.effort.time;
         let mut measured = Confirmed::unknown(&known.scenario);
-        let has_come = known.counts().0 > 0 && !is_told_at_once(self.key);
-        for at in 0..self.effort.replays.max(MANY) {
-            let is_rare = has_come && measured.counts().0 == 0 || at > self.effort.replays;
-            if at >= self.effort.replays && !is_rare {
-                break;
-            }
+        for at in 0..self.effort.replays {
             if self.watch.interrupted.load(Ordering::Relaxed) || at > 0 && self.is_over() {
                 break;
             }
             measured.count((self.observe)(&known.scenario)?);
+        }
+        if measured.counts().0 == 0 && known.counts().0 > 0 && !is_told_at_once(self.key) {
+            self.deadline += self.effort.time;
+            let runs = if known.scenario.is_sequential() { MANY } else { SELDOM };
+            self.seek(&mut measured, runs)?;
         }
         let is_known_better = measured.counts().1 < known.counts().1;
         Ok(if is_known_better { known } else { measured })
@@ -390,7 +424,7 @@ impl Replayed {
 
 #[cfg(test)]
 mod tests {
-    use scenario::{Buffer, By, Endpoint, Lane, Op, SendFlags, Step, Violation, When};
+    use scenario::{Buffer, By, Endpoint, Lane, Op, SendFlags, Step, Violation};
 
     use super::*;
 
@@ -481,31 +515,34 @@ mod tests {
         assert_eq!(result(&confirmed), (1, "5/10".to_owned()));
     }
 
-    #[test_log::test]
-    fn a_rare_race_is_given_more_occasions_and_made_short_again() {
+    /// What comes of a race of two calls of which one in `rarity` comes off, and which is made once.
+    fn race(rarity: usize) -> Confirmed {
         let lane = |name: &str, endpoint| Lane { name: name.into(), pair: 0, endpoint };
         let lanes = vec![lane("c", Endpoint::Client), lane("s", Endpoint::Server)];
         let mut steps = original().steps;
         steps.push(Step { lane: 1, when: When::With { after_us: 0 }, ..send(4_001) });
-        let race = Scenario { lanes, steps, ..Scenario::default() };
-        // each group of two sends is one occasion, and every hundredth of them brings it about
-        let mut all = 0;
-        let shows = |scenario: &Scenario| {
-            let is_occasion = |two: &[Step]| {
-                let is_large = |step: &Step| matches!(step.op, Op::Send { len: 4_000.., .. });
-                matches!(two[1].when, When::With { .. }) && two.iter().all(is_large)
-            };
-            let before = all / 100;
-            all += scenario.steps.windows(2).filter(|two| is_occasion(two)).count();
-            all / 100 > before
+        let is_large = |step: &Step| matches!(step.op, Op::Send { len: 4_000.., .. });
+        let is_race =
+            |two: &&[Step]| matches!(two[1].when, When::With { .. }) && two.iter().all(is_large);
+        let races = std::cell::Cell::new(0);
+        let shows = |scenario: &Scenario, _| {
+            let before = races.get();
+            races.set(before + scenario.steps.windows(2).filter(is_race).count());
+            races.get() / rarity > before / rarity
         };
-        let shows = std::cell::RefCell::new(shows);
-        let (confirmed, _) =
-            confirmed_of(&[race], Invariant::Order, 0, |scenario, _| shows.borrow_mut()(scenario));
-        let (ops, reliability) = result(&confirmed);
-        assert!((2..=SHORT).contains(&ops) && confirmed.shown.is_some(), "{ops} {reliability}");
-        let (hits, of) = confirmed.counts();
-        assert!(hits > 0 && hits < of && of == MANY, "{reliability}");
+        let original = Scenario { lanes, steps, ..Scenario::default() };
+        confirmed_of(&[original], Invariant::Order, 0, shows).0
+    }
+
+    #[test_log::test]
+    fn a_rare_race_is_given_more_occasions_and_made_short_again() {
+        for rarity in [100, 1_000] {
+            let confirmed = race(rarity);
+            let (ops, reliability) = result(&confirmed);
+            assert!((2..=SHORT).contains(&ops) && confirmed.shown.is_some(), "{ops} {reliability}");
+            let (hits, of) = confirmed.counts();
+            assert!(hits > 0 && hits < of && of <= SELDOM, "{reliability}");
+        }
     }
 
     #[test_log::test]
