@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use generate::Scope;
 use report::{Context, Summary};
 use scenario::payload::Key;
-use scenario::{Invariant, Verdict};
+use scenario::{Invariant, Verdict, Violation};
 use vm::patience::Patience;
 
 use crate::exit::{Failure, Outcome};
@@ -222,9 +222,10 @@ impl Shared<'_> {
                 journal.record(campaign.seed, &job)?;
                 runner.push(job);
             }
-            if self.stop.load(Ordering::Relaxed) {
+            if stopped.is_none() && self.stop.load(Ordering::Relaxed) {
+                // once: what has to run again after this is not forgotten
                 runner.forget_waiting();
-                stopped.get_or_insert_with(Instant::now);
+                stopped = Some(Instant::now());
             }
             if runner.is_idle() {
                 runner.finish()?;
@@ -295,11 +296,14 @@ impl Shared<'_> {
                     )));
                 }
                 let mut tally = self.lock();
-                let is_new = tally.is_news(&judged.verdict);
-                if self.patience.wants_again(job.patience, &history, &judged.verdict, is_new) {
+                let exempted = judged.exempted.len();
+                let is_known = |violation: &Violation| tally.knows(violation);
+                let counts =
+                    self.patience.what_counts(job.patience, &history, judged.verdict, is_known);
+                let Some(verdict) = counts else {
                     return Ok(Some(Job { patience: Patience::Judging, ..job }));
-                }
-                new = tally.ran(&job, &history, &judged.verdict, judged.exempted.len())?;
+                };
+                new = tally.ran(&job, &history, &verdict, exempted)?;
             }
             Event::Broke(job, reason) => self.lock().broke(&job, &reason)?,
             Event::Crash(crash) => {

@@ -97,6 +97,7 @@ fn is_told_at_once(key: &FindingKey) -> bool {
 }
 
 /// What is known of a finding after reproducing, shrinking and replaying it.
+#[derive(Clone)]
 pub struct Confirmed {
     /// The smallest scenario that shows it.
     pub scenario: Scenario,
@@ -237,6 +238,8 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
             }
         }
         let Some(mut original) = best else { return Ok(None) };
+        // a reliable one is worth more than a short one that comes now and then
+        let is_rare = !original.is_sure();
         if original.counts().0 == 0 && !is_told_at_once(self.key) {
             self.deadline = Instant::now() + self.effort.time * PATIENCE;
             original = self.amplify(&originals)?.unwrap_or(original);
@@ -256,10 +259,14 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
             known.scenario.steps.len() > SHORT && !known.scenario.is_sequential()
         };
         let mut small = self.reduce(&original, threshold)?;
-        if is_long_race(small.as_ref().unwrap_or(&original)) {
+        // the luck of a few tries may not come again: what it was before then
+        let mut before = original.clone();
+        if is_rare && is_long_race(small.as_ref().unwrap_or(&original)) {
             self.deadline = Instant::now() + self.effort.time * PATIENCE;
-            let long = small.as_ref().unwrap_or(&original);
-            small = self.reduce(long, Threshold::RARE)?.or(small);
+            let long = small.clone().unwrap_or_else(|| original.clone());
+            if let Some(rare) = self.reduce(&long, Threshold::RARE)? {
+                (before, small) = (long, Some(rare));
+            }
             let long = small.as_ref().unwrap_or(&original);
             if is_long_race(long)
                 && let Some(short) = self.cut(&long.scenario)?
@@ -269,8 +276,7 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         }
         let Some(small) = small else { return self.measure(original).map(Some) };
         let measured = self.measure(small)?;
-        // the luck of a few tries may not come again
-        Ok(Some(if measured.counts().0 == 0 { original } else { measured }))
+        Ok(Some(if measured.counts().0 == 0 { before } else { measured }))
     }
 
     fn is_over(&self) -> bool {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use scenario::payload::Key;
 use tempfile::TempDir;
 use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
+use vm::splat::Splat;
 use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, ToGuest};
 
 use crate::exit::Failure;
@@ -103,26 +104,27 @@ impl ProgramGuest {
                     tracing::warn!(?other, "unexpected message from the guest");
                 }
                 Event::Splat(splat) => {
-                    let text = format!("sparring: {}\n", splat.text);
-                    // where the terminal is raw, a new line begins where the one before ends
-                    eprint!(
-                        "{}",
-                        if terminal.is_some() { text.replace('\n', "\r\n") } else { text }
-                    );
+                    show(&splat, terminal);
                     complained = true;
                 }
-                Event::Ended(Ending::Panic(panic)) => {
-                    return Err(Failure::Kernel(format!("the kernel panicked: {}", panic.text)));
-                }
                 Event::Ended(ending) => {
+                    died(&ending)?;
                     return Err(Failure::Harness(format!("the guest ended: {ending:?}")));
                 }
                 Event::Timeout => {}
             }
         };
         // ends the streams, which the copies wait for
-        let rest = self.machine.power_off(PATIENCE);
-        complained |= rest.iter().any(|event| matches!(event, Event::Splat(_)));
+        for event in self.machine.power_off(PATIENCE) {
+            match event {
+                Event::Splat(splat) => {
+                    show(&splat, terminal);
+                    complained = true;
+                }
+                Event::Ended(ending) => died(&ending)?,
+                Event::Message(_) | Event::Timeout => {}
+            }
+        }
         if complained {
             return Err(Failure::Kernel("the kernel complained, see above".into()));
         }
@@ -136,6 +138,23 @@ impl ProgramGuest {
     fn tell(&mut self, message: &ToGuest) -> Result<(), Failure> {
         let deaf = |e| Failure::Harness(format!("the guest does not listen: {e}"));
         self.machine.send(message).map_err(deaf)
+    }
+}
+
+/// Prints what the kernel complained about.
+fn show(splat: &Splat, terminal: Option<&Terminal>) {
+    let text = format!("sparring: {}\n", splat.text);
+    // where the terminal is raw, a new line begins where the one before ends
+    eprint!("{}", if terminal.is_some() { text.replace('\n', "\r\n") } else { text });
+}
+
+/// Fails where the guest ended because its kernel died.
+fn died(ending: &Ending) -> Result<(), Failure> {
+    match ending.kernels() {
+        Some(panic) => {
+            Err(Failure::Kernel(format!("the kernel died: {}\n{}", panic.headline, panic.text)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -28,6 +28,7 @@ impl Replayed {
 }
 
 /// A replay that showed a violation.
+#[derive(Clone)]
 pub struct Shown {
     /// The violation.
     pub violation: Violation,

@@ -96,12 +96,9 @@ impl Tally {
         Ok(new)
     }
 
-    /// Whether one of the violations is none of the findings.
-    pub fn is_news(&self, verdict: &Verdict) -> bool {
-        verdict
-            .violations()
-            .iter()
-            .any(|violation| !self.entries.contains_key(&FindingKey::of(violation)))
+    /// Whether that was found before.
+    pub fn knows(&self, violation: &Violation) -> bool {
+        self.entries.contains_key(&FindingKey::of(violation))
     }
 
     /// Counts what kind of scenario it was, and how much of it ran as meant.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use scenario::{History, Verdict};
+use scenario::{History, Invariant, Verdict, Violation};
 use vm::patience::Patience;
 
 /// One scenario in so many keeps all patience: some things show only after a long wait, such as a time limit that is
@@ -13,8 +13,8 @@ const PATIENT: u64 = 16;
 ///
 /// The first scenario that waits out a whole bound and breaks a rule shows that the kernel is one on which that
 /// happens. From then on most scenarios are hurried, or nearly all of the time would go into waiting. What a hurried
-/// one shows counts only where waiting cannot have made it: it has not waited out its bound, or has shown nothing
-/// but what is known already. Else it runs again with all patience, and only that counts.
+/// one shows counts only where the short wait cannot have made it: it has not waited out its bound, or it is known
+/// already, or wrong bytes came. Else it runs again with all patience, and only that counts.
 #[derive(Debug, Default)]
 pub struct Waning(AtomicBool);
 
@@ -28,21 +28,37 @@ impl Waning {
         }
     }
 
-    /// Whether what a scenario showed does not count, so that it has to run again with all patience. `is_new` says
-    /// whether it broke a rule in a way that is not known.
-    pub fn wants_again(
+    /// What a scenario showed, as far as it counts; nothing where it has to run again with all patience.
+    pub fn what_counts(
         &self,
         patience: Patience,
         history: &History,
-        verdict: &Verdict,
-        is_new: bool,
-    ) -> bool {
+        verdict: Verdict,
+        is_known: impl Fn(&Violation) -> bool,
+    ) -> Option<Verdict> {
         let is_long = waited(history) >= u64::from(history.bounds.call_ms);
         if is_long && patience == Patience::Judging && !verdict.violations().is_empty() {
             self.0.store(true, Ordering::Relaxed);
         }
-        is_long && is_new && patience == Patience::Hurried
+        match verdict {
+            Verdict::Fail(violations) if is_long && patience == Patience::Hurried => {
+                let is_sure = |violation: &Violation| {
+                    is_known(violation) || is_in_the_bytes(violation.invariant)
+                };
+                let (sure, doubtful): (Vec<_>, Vec<_>) = violations.into_iter().partition(is_sure);
+                // rather one thing that may not come again than two
+                let counts = doubtful.is_empty() || !sure.iter().all(is_known);
+                counts.then_some(Verdict::Fail(sure))
+            }
+            verdict => Some(verdict),
+        }
     }
+}
+
+/// Whether a violation of this kind is in what came, however long it took and whatever did not come.
+fn is_in_the_bytes(invariant: Invariant) -> bool {
+    use Invariant::{ConcurrentRecv, ConcurrentSend, Corrupt, CrossTalk, Duplicate, Order};
+    matches!(invariant, Order | Duplicate | Corrupt | CrossTalk | ConcurrentSend | ConcurrentRecv)
 }
 
 /// How long the calls of a scenario took together, in milliseconds: one that took less than a bound has not waited one
@@ -57,7 +73,7 @@ fn waited(history: &History) -> u64 {
 mod tests {
     use scenario::history::{At, Outcome, Record};
     use scenario::payload::Key;
-    use scenario::{Endpoint, Invariant, Op, Violation};
+    use scenario::{Endpoint, Op};
     use vm::patience::bounds;
 
     use super::*;
@@ -92,21 +108,22 @@ mod tests {
         }
     }
 
-    fn broken() -> Verdict {
-        let (diagnosis, evidence) = ("any".to_owned(), String::new());
-        Verdict::Fail(vec![Violation {
-            invariant: Invariant::Hang,
-            diagnosis,
+    fn broken(invariants: &[Invariant]) -> Verdict {
+        let violation = |invariant: &Invariant| Violation {
+            invariant: *invariant,
+            diagnosis: "any".to_owned(),
             record: None,
-            evidence,
-        }])
+            evidence: String::new(),
+        };
+        Verdict::Fail(invariants.iter().map(violation).collect())
     }
 
     /// Notes a scenario of all patience that took so long; what the next ones get.
     fn after(took_ms: u64, verdict: &Verdict) -> (Waning, [Patience; 2]) {
         let waning = Waning::default();
         let history = history(Patience::Judging, took_ms);
-        assert!(!waning.wants_again(Patience::Judging, &history, verdict, true));
+        let counts = waning.what_counts(Patience::Judging, &history, verdict.clone(), |_| false);
+        assert_eq!(counts.as_ref(), Some(verdict));
         let next = [waning.patience(17), waning.patience(32)];
         (waning, next)
     }
@@ -114,21 +131,38 @@ mod tests {
     #[test_log::test]
     fn patience_goes_only_where_a_call_that_broke_a_rule_took_all_of_it() {
         use Patience::{Hurried, Judging};
+        let broken = broken(&[Invariant::Hang]);
         assert_eq!(Waning::default().patience(17), Judging);
-        assert_eq!(after(3_999, &broken()).1, [Judging; 2]);
+        assert_eq!(after(3_999, &broken).1, [Judging; 2]);
         assert_eq!(after(4_000, &Verdict::Pass).1, [Judging; 2]);
-        assert_eq!(after(4_000, &broken()).1, [Hurried, Judging]);
+        assert_eq!(after(4_000, &broken).1, [Hurried, Judging]);
     }
 
     #[test_log::test]
-    fn what_is_new_after_a_short_wait_runs_again_with_all_patience() {
-        let (waning, _) = after(4_000, &broken());
-        let wants_again = |patience, took_ms, is_new| {
-            waning.wants_again(patience, &history(patience, took_ms), &broken(), is_new)
+    fn what_a_short_wait_may_have_made_runs_again_with_all_patience() {
+        use Invariant::{Duplicate, Hang, Stall};
+        let (waning, _) = after(4_000, &broken(&[Hang]));
+        let counts = |took_ms, shown: &[Invariant], known: &[Invariant]| {
+            let history = history(Patience::Hurried, took_ms);
+            let is_known = |violation: &Violation| known.contains(&violation.invariant);
+            waning.what_counts(Patience::Hurried, &history, broken(shown), is_known)
         };
-        assert!(wants_again(Patience::Hurried, 500, true));
-        assert!(!wants_again(Patience::Hurried, 500, false), "it is known");
-        assert!(!wants_again(Patience::Hurried, 499, true), "it has not waited");
-        assert!(!wants_again(Patience::Judging, 4_000, true));
+        assert_eq!(counts(500, &[Hang], &[]), None);
+        assert_eq!(counts(500, &[Hang, Stall], &[Hang]), None);
+        for (took_ms, shown, known, what) in [
+            (500, &[Hang][..], &[Hang][..], &[Hang][..]), // it is known
+            (499, &[Hang], &[], &[Hang]),                 // it has not waited
+            (500, &[Hang, Duplicate], &[Hang], &[Hang, Duplicate]),
+            (500, &[Stall, Duplicate], &[], &[Duplicate]),
+        ] {
+            assert_eq!(counts(took_ms, shown, known), Some(broken(what)), "{took_ms} {shown:?}");
+        }
+        let pass = waning.what_counts(
+            Patience::Hurried,
+            &history(Patience::Hurried, 500),
+            Verdict::Pass,
+            |_| false,
+        );
+        assert_eq!(pass, Some(Verdict::Pass));
     }
 }

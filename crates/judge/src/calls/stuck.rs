@@ -18,11 +18,11 @@ use crate::overlap;
 const BLIND: &str = "sleeps-with-bytes-deliverable";
 
 /// What it is called where a call sleeps on beside bytes that has a way of its own to them: it may be blind for them rather
-/// than not woken.
-fn blind(flags: RecvFlags, by: By) -> Option<(Invariant, &'static str)> {
+/// than not woken. A peek is, where there is a ring.
+fn blind(model: &Model<'_>, flags: RecvFlags, by: By) -> Option<(Invariant, &'static str)> {
     if by.is_piped() {
         Some((Invariant::SpliceFile, BLIND))
-    } else if flags.contains(RecvFlags::PEEK) {
+    } else if flags.contains(RecvFlags::PEEK) && model.its().pairing.is_paired() {
         Some((Invariant::Peek, BLIND))
     } else {
         None
@@ -84,7 +84,7 @@ fn due(model: &Model<'_>, call: Call<'_>) -> Option<(Invariant, &'static str, &'
                 && !moved_peek
             {
                 let otherwise = (Invariant::Hang, "recv-with-bytes-deliverable");
-                let (rule, diagnosis) = blind(flags, by).unwrap_or(otherwise);
+                let (rule, diagnosis) = blind(model, flags, by).unwrap_or(otherwise);
                 Some((rule, diagnosis, "enough bytes were deliverable"))
             } else if side.fin_known || side.shut_rd {
                 Some((Invariant::Hang, "recv-at-eof", "there was nothing more to wait for"))
@@ -183,7 +183,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
             } else if reported.intersects(Ready::RDHUP | Ready::ERR) && side.zerocopy_sends == 0 {
                 "recv-sleeps-at-end"
             } else if enough {
-                rule = blind(flags, by).map_or(rule, |(rule, _)| rule);
+                rule = blind(model, flags, by).map_or(rule, |(rule, _)| rule);
                 if rule == Invariant::Wakeup { "recv-sleeps-with-bytes-deliverable" } else { BLIND }
             } else {
                 return;

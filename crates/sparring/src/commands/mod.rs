@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anstream::println;
+use anstream::{eprintln, println};
 use scenario::{Scenario, text};
 use serde::Serialize;
 
@@ -29,6 +29,10 @@ pub fn read_ring(file: &Path) -> Result<Scenario, Failure> {
     let bytes = fs::read(file).map_err(|e| bad(e.to_string()))?;
     let is_meant = file.extension().is_some_and(|extension| extension == "ring");
     if !is_meant && !text::begins(&bytes) {
+        eprintln!(
+            "sparring: {}: no scenario's text, so taken as bytes of libFuzzer's: `run --print` shows what they make",
+            file.display()
+        );
         return Ok(generate::from_bytes(&bytes));
     }
     let text = String::from_utf8(bytes).map_err(|e| bad(e.to_string()))?;

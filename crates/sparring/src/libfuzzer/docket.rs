@@ -50,8 +50,8 @@ struct State {
 pub struct Crash<'a> {
     /// What the outside saw of it.
     pub violation: Violation,
-    /// What was under way, or else the last one before.
-    pub suspect: &'a Scenario,
+    /// What was under way, or else the last one before; none where nothing was executed yet.
+    pub suspect: Option<&'a Scenario>,
     /// What was executed before, oldest first.
     pub recent: &'a [Scenario],
     /// The kernel's words.
@@ -115,7 +115,15 @@ impl<'a> Docket<'a> {
 
     /// Files what the outside saw of a kernel; whether it is new.
     pub fn crashed(&self, crash: &Crash<'_>) -> Result<bool, Failure> {
-        let Some(artifact) = self.file(crash.suspect, &crash.violation)? else { return Ok(false) };
+        let Some(suspect) = crash.suspect else {
+            let FindingKey { invariant, diagnosis } = FindingKey::of(&crash.violation);
+            eprintln!(
+                "finding: {invariant}: {diagnosis}: before the first input\n{}",
+                crash.console
+            );
+            return Ok(self.lock().found.insert(FindingKey { invariant, diagnosis }));
+        };
+        let Some(artifact) = self.file(suspect, &crash.violation)? else { return Ok(false) };
         if let Some(artifact) = artifact {
             let kept = keep_recent(&artifact, crash.recent, crash.console)?;
             eprintln!("sparring: the inputs before, and the console: {}", kept.display());

@@ -220,7 +220,10 @@ impl Seat<'_> {
     }
 
     fn heard(&self, event: Event, watch: &mut Watch) -> Result<(), Failure> {
-        watch.news = Instant::now();
+        if matches!(event, Event::Message(_)) {
+            // a kernel that hangs may complain of it over and over
+            watch.news = Instant::now();
+        }
         match event {
             Event::Message(FromGuest::Began { number, scenario }) => {
                 watch.runs = watch.runs.max(number + 1);
@@ -268,7 +271,12 @@ impl Seat<'_> {
     }
 
     fn ended(&self, ending: &Ending, watch: &mut Watch) -> Result<End, Failure> {
-        let Some(panic) = ending.kernels() else { return Ok(End::Lost(format!("{ending:?}"))) };
+        let Some(panic) = ending.kernels() else {
+            if watch.under_way.take().is_some() {
+                self.docket.broke("its guest was lost")?;
+            }
+            return Ok(End::Lost(format!("{ending:?}")));
+        };
         self.crash(Invariant::Panic, &panic.headline, "the kernel died", &panic.text, watch)?;
         Ok(End::Kernel(panic.headline))
     }
@@ -283,8 +291,8 @@ impl Seat<'_> {
         watch: &Watch,
     ) -> Result<bool, Failure> {
         let under_way = watch.under_way.as_ref().map(|(_, scenario)| scenario);
-        let Some(suspect) = under_way.or(watch.recent.back()) else { return Ok(true) };
-        if invariant != Invariant::Splat {
+        let suspect = under_way.or(watch.recent.back());
+        if let Some(suspect) = suspect.filter(|_| invariant != Invariant::Splat) {
             self.docket.is_deadly(suspect);
         }
         let violation = Violation {
