@@ -182,8 +182,8 @@ fn replay(
     spec.plan.points = Some(reach.list().to_owned());
     let mut runner = Runner::new(spec);
     let mut findings = BTreeSet::new();
-    let mut scenarios = 0;
-    for (scenario, number) in given.iter().zip(0..) {
+    let mut scenarios: u64 = 0;
+    for ((scenario, file), number) in given.iter().zip(&args.files).zip(0..) {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
@@ -199,8 +199,11 @@ fn replay(
                 Event::Crash(crash) => {
                     findings.insert(FindingKey::of(&crash.violation));
                 }
-                Event::Broke(_, reason) | Event::Restarted(reason) | Event::Unchecked(reason) => {
-                    eprintln!("sparring: {}: {reason}", args.files[scenarios].display());
+                Event::Broke(_, reason) => {
+                    return Err(Failure::Harness(format!("{}: {reason}", file.display())));
+                }
+                Event::Restarted(reason) | Event::Unchecked(reason) => {
+                    eprintln!("sparring: {}: {reason}", file.display());
                 }
             }
         }
@@ -214,7 +217,7 @@ fn replay(
     Ok(Ran {
         seed: None,
         kernel_release: runner.release.clone(),
-        scenarios: scenarios as u64,
+        scenarios,
         findings: findings.len(),
         reach,
         scenario: Box::new(scenario),

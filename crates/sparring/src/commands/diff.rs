@@ -78,7 +78,9 @@ fn night(path: &Path) -> Result<Night, Failure> {
     let record = match report::read_campaign(path) {
         Ok(record) => Ok(record),
         Err(ReadError::Empty(_)) => Err("there is no summary.json".to_owned()),
-        Err(error) => return Err(bad_input(error)),
+        Err(error @ ReadError::Io { .. }) => return Err(bad_input(error)),
+        // what one campaign left half written shall not hide what the others found
+        Err(error) => Err(error.to_string()),
     };
     let directory = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     Ok(Night { directory: directory.to_owned(), record })
@@ -125,14 +127,17 @@ mod tests {
     fn the_exit_code_tells_news_from_silence() {
         let [quiet, lost] = [campaign(&[], true), campaign(&["lost"], true)];
         let [cut, cut_lost] = [campaign(&[], false), campaign(&["lost"], false)];
-        let empty = tempfile::tempdir().unwrap();
+        let [empty, damaged] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let nowhere = empty.path().join("nowhere");
+        fs::write(damaged.path().join("crash-1"), "no comment").unwrap();
         for (old, new, code) in [
             (&quiet, vec![quiet.path()], 0),
             (&lost, vec![quiet.path(), lost.path()], 0),
             (&quiet, vec![lost.path()], 1),
             (&quiet, vec![cut_lost.path()], 1),
             (&quiet, vec![empty.path(), lost.path()], 1),
+            (&quiet, vec![damaged.path(), lost.path()], 1),
+            (&quiet, vec![damaged.path(), quiet.path()], 69),
             (&quiet, vec![cut.path()], 69),
             (&lost, vec![cut_lost.path()], 69),
             (&quiet, vec![quiet.path(), empty.path()], 69),
