@@ -134,8 +134,11 @@ fn input(model: &mut Model<'_>, call: Call<'_>, bits: Ready) {
         );
         model.blame(call, Invariant::Readiness, "no-in-with-bytes-deliverable", &because);
     } else if bits.contains(Ready::IN) && !bits.contains(Ready::RDHUP) && !stream.broken {
-        // not for the end of the stream, so for bytes: tcp_poll reads sk_shutdown once
-        let most = stream.unread();
+        // Not for the end of the stream, so for bytes: tcp_poll reads sk_shutdown once. But it holds no lock, and a FIN
+        // that arrives meanwhile counts as one byte before it is marked as the end (tcp_data_queue: tcp_queue_rcv before
+        // tcp_fin).
+        let fin = u64::from(model.fin_possible(endpoint) && !side.fin_known);
+        let most = stream.unread() + fin;
         if most == 0 {
             let because = "every accepted byte was received already and no end is reported";
             model.blame(call, Invariant::Readiness, "in-with-nothing-to-read", because);

@@ -24,6 +24,10 @@ fn in_agrees_with_what_is_deliverable() {
         .breaks(&[(Invariant::Readiness, "no-in-with-bytes-deliverable")]);
     one(INPUT, "in-with-nothing-to-read", Story::new());
     one(INPUT, "in-with-nothing-to-read", sent().recv(Server, 100, 0..100));
+    // a FIN that arrives just then
+    let ends = || Story::new().value(Client, Op::Shutdown(How::Wr), 0);
+    ends().poll(Server, INPUT).passes();
+    one(INPUT, "in-with-nothing-to-read", Story::new().value(Server, Op::Shutdown(How::Wr), 0));
     one(INPUT - Ready::RDNORM, "in-and-rdnorm-differ", sent());
     sent()
         .poll(Server, INPUT)
