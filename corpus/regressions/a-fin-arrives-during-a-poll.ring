@@ -1,5 +1,6 @@
 # poll(2) takes no lock, and a FIN counts as a byte before it is marked as the end (tcp_data_queue): while it arrives, plain
-# TCP may report POLLIN without POLLRDHUP, with nothing to read. Seen on a wire with two processors, once in 40.
+# TCP may report POLLIN without POLLRDHUP, with nothing to read. Seen on a wire with two processors, in
+# one of 1,450 scenarios.
 ring 1
 topology veth
 wire delay 500

@@ -34,6 +34,8 @@ pub const STDERR_PORT: &str = "sparring.stderr";
 pub const TERMINAL_PORT: &str = "sparring.terminal";
 /// The exit code of a fuzz target that is not in a guest that was prepared for it.
 pub const REFUSED: i32 = 69;
+/// With this environment variable, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
+pub const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
 /// 9p mount tag of the host's root.
 pub const ROOT_TAG: &str = "hostroot";
 /// What the agent's own lines on the console begin with.

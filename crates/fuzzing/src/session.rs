@@ -14,13 +14,10 @@ use execute::Executor;
 use nix::sys::signal::{Signal, raise};
 use scenario::Scenario;
 use scenario::history::Bounds;
-use vm::wire::{Errand, FromGuest, INPUTS_PORT, REFUSED};
+use vm::wire::{Errand, FromGuest, INPUTS_PORT, REFUSED, SHOW_ONLY};
 
 use crate::damper::Reached;
 use crate::feedback::{self, Feedback};
-
-/// With this, fuzz targets of libfuzzer-sys show an input and execute nothing: `cargo fuzz fmt`.
-const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
 
 /// What took longer becomes no parent of other inputs: calls of it hang, as they would in its children.
 const SLOW: Duration = Duration::from_secs(2);

@@ -15,6 +15,7 @@ use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
 use vm::splat::Splat;
 use vm::wire::{Exit, FromGuest, Pairing, Plan, Program, ToGuest};
 
+use crate::commands::scratch;
 use crate::exit::Failure;
 use crate::target::Target;
 use crate::terminal::Terminal;
@@ -45,10 +46,7 @@ impl ProgramGuest {
         attach: bool,
         boot: impl FnOnce(&MachineSpec) -> Result<(Machine, S), BootError>,
     ) -> Result<(ProgramGuest, S), Failure> {
-        let scratch = tempfile::Builder::new()
-            .prefix("sparring-program-")
-            .tempdir()
-            .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+        let scratch = scratch("program")?;
         let cwd = std::env::current_dir().map_err(|e| Failure::Harness(e.to_string()))?;
         let mut spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
         spec.machine.writable = vec![cwd.clone()];

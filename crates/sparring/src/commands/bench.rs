@@ -12,7 +12,7 @@ use scenario::payload::Key;
 use vm::wire::Pairing;
 
 use crate::bout::{Bout, Round};
-use crate::commands::{duration, print_json};
+use crate::commands::{duration, print_json, scratch};
 use crate::exit::{Failure, Outcome};
 use crate::figures::{self, BusyPolling, Contest, Report};
 use crate::guest::{self, Spec};
@@ -79,10 +79,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;
-    let scratch = tempfile::Builder::new()
-        .prefix("sparring-bench-")
-        .tempdir()
-        .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+    let scratch = scratch("bench")?;
     let console = scratch.path().join("console.log");
     let mut spec = target.spec(Key::from_seed(0), console.clone())?;
     // the program is attached only when the plain connection is made

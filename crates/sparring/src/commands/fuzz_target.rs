@@ -9,9 +9,9 @@ use std::thread;
 
 use anstream::eprintln;
 use scenario::payload::Key;
-use vm::wire::{Exit, REFUSED};
+use vm::wire::{Exit, REFUSED, SHOW_ONLY};
 
-use crate::commands::{checkout, shrink};
+use crate::commands::{checkout, scratch, shrink};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
 use crate::interrupt;
@@ -23,8 +23,6 @@ use crate::target::{Target, TargetArgs};
 const INTERRUPTED: u8 = 72;
 /// libFuzzer's exit code when what is to be minimised does not crash.
 const NO_CRASH: u8 = 1;
-/// With this, fuzz targets only show an input: `cargo fuzz fmt`.
-const SHOW_ONLY: &str = "RUST_LIBFUZZER_DEBUG_PATH";
 /// Corpora of the checkout, which every fuzz target starts from.
 const SEEDS: [&str; 2] = ["corpus/seeds", "corpus/regressions"];
 
@@ -87,9 +85,7 @@ fn fuzz(
     line: &Line,
     interrupted: &AtomicBool,
 ) -> Result<ExitCode, Failure> {
-    let scratch = tempfile::Builder::new().prefix("sparring-fuzz-").tempdir();
-    let scratch =
-        scratch.map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+    let scratch = scratch("fuzz")?;
     let mut line = line.clone();
     let mut written = line.written();
     if line.work() == Work::Merge && line.flag("merge_control_file").is_none() {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anstream::{eprintln, println};
 use scenario::{Scenario, text};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use crate::exit::Failure;
 
@@ -51,6 +52,13 @@ pub fn checkout() -> Result<PathBuf, Failure> {
             root.display()
         )))
     }
+}
+
+/// A directory of its own for a command, which is removed with it.
+pub fn scratch(command: &str) -> Result<TempDir, Failure> {
+    let prefix = format!("sparring-{command}-");
+    let made = tempfile::Builder::new().prefix(&prefix).tempdir();
+    made.map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))
 }
 
 /// Prints what `--json` asks for.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use vm::patience::Patience;
 use vm::wire::Depth;
 
-use crate::commands::{print_json, read_ring};
+use crate::commands::{print_json, read_ring, scratch};
 use crate::confirm::{is_growth, is_leak};
 use crate::exit::{Failure, Outcome};
 use crate::guest;
@@ -135,10 +135,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let target = args.target.resolve()?;
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;
-    let scratch = tempfile::Builder::new()
-        .prefix("sparring-run-")
-        .tempdir()
-        .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+    let scratch = scratch("run")?;
     let mut spec = target.spec(Key::from_seed(0), scratch.path().join("console.log"))?;
     if !scenarios.iter().all(Scenario::is_sequential) {
         spec.machine.vcpus = guest::racing_vcpus();

@@ -11,7 +11,7 @@ use scenario::{Invariant, Scenario, Verdict, Violation, text};
 use vm::patience::Patience;
 use vm::wire::Depth;
 
-use crate::commands::{duration, read_ring};
+use crate::commands::{duration, read_ring, scratch};
 use crate::confirm::{Confirmed, Effort, Watch, racing};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
@@ -57,10 +57,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let target = args.target.resolve()?;
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;
-    let scratch = tempfile::Builder::new()
-        .prefix("sparring-shrink-")
-        .tempdir()
-        .map_err(|e| Failure::Harness(format!("cannot make a temporary directory: {e}")))?;
+    let scratch = scratch("shrink")?;
     let console = scratch.path().join("console.log");
     let spec = racing(target.spec(Key::from_seed(0), console)?);
     let mut plain = PlainTcp::beside(&target, &spec, Patience::Replaying);

@@ -116,12 +116,14 @@ impl<'a> Docket<'a> {
     /// Files what the outside saw of a kernel; whether it is new.
     pub fn crashed(&self, crash: &Crash<'_>) -> Result<bool, Failure> {
         let Some(suspect) = crash.suspect else {
-            let FindingKey { invariant, diagnosis } = FindingKey::of(&crash.violation);
-            eprintln!(
-                "finding: {invariant}: {diagnosis}: before the first input\n{}",
-                crash.console
-            );
-            return Ok(self.lock().found.insert(FindingKey { invariant, diagnosis }));
+            let key = FindingKey::of(&crash.violation);
+            let FindingKey { invariant, diagnosis } = &key;
+            let words = format!("{invariant}: {diagnosis}: before the first input");
+            let is_new = self.lock().found.insert(key);
+            if is_new {
+                eprintln!("finding: {words}\n{}", crash.console);
+            }
+            return Ok(is_new);
         };
         let Some(artifact) = self.file(suspect, &crash.violation)? else { return Ok(false) };
         if let Some(artifact) = artifact {
@@ -131,8 +133,8 @@ impl<'a> Docket<'a> {
         Ok(true)
     }
 
-    /// Notes that a guest did not survive this.
-    pub fn is_deadly(&self, scenario: &Scenario) {
+    /// Has later guests leave out what one did not survive.
+    pub fn leave_out(&self, scenario: &Scenario) {
         self.lock().deadly.insert(scenario.clone());
     }
 

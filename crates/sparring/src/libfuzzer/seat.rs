@@ -293,7 +293,7 @@ impl Seat<'_> {
         let under_way = watch.under_way.as_ref().map(|(_, scenario)| scenario);
         let suspect = under_way.or(watch.recent.back());
         if let Some(suspect) = suspect.filter(|_| invariant != Invariant::Splat) {
-            self.docket.is_deadly(suspect);
+            self.docket.leave_out(suspect);
         }
         let violation = Violation {
             invariant,
