@@ -39,7 +39,9 @@ impl Accel {
     pub(crate) fn arguments(self) -> [&'static str; 4] {
         match self {
             Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Accel::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // with "enhanced rep movsb" the kernel clears and copies by the byte (clear_page_erms), which the translator
+            // executes byte by byte
+            Accel::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,erms=off"],
         }
     }
 }

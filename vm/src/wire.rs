@@ -91,6 +91,8 @@ pub struct Errand {
     pub plan: Plan,
     /// Time limits of its scenarios.
     pub bounds: Bounds,
+    /// Those of most scenarios once calls hang too often.
+    pub hurried: Bounds,
     /// Scenarios that have ended a guest: it leaves them out.
     pub deadly: HashSet<Scenario>,
 }

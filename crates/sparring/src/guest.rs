@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vm::machine::{BootError, Ending, Event, Machine, MachineSpec};
+use vm::machine::{BootError, Event, Machine, MachineSpec};
 use vm::patience;
+use vm::splat::Splat;
 use vm::wire::{FromGuest, Plan, Refusal, ToGuest};
 
 use crate::exit::Failure;
@@ -34,8 +35,8 @@ pub struct Guest {
     pub release: String,
     /// Seconds from the start of QEMU until the agent answered.
     pub boot_s: f64,
-    /// Headlines of what the kernel complained about until it was set up.
-    pub early: Vec<String>,
+    /// What the kernel complained about until it was set up.
+    pub early: Vec<Splat>,
 }
 
 /// Processors of a guest whose lanes can race: two, where the host has them.
@@ -65,11 +66,11 @@ impl Spec {
         refused(refusal, self.reference.as_deref())
     }
 
-    /// Sets a guest up as planned; the headlines of what its kernel complained about meanwhile.
+    /// Sets a guest up as planned; what its kernel complained about meanwhile.
     ///
     /// # Errors
     /// As [`Spec::boot`].
-    pub fn set_up(&self, machine: &mut Machine, plan: &Plan) -> Result<Vec<String>, Failure> {
+    pub fn set_up(&self, machine: &mut Machine, plan: &Plan) -> Result<Vec<Splat>, Failure> {
         machine
             .send(&ToGuest::Setup(plan.clone()))
             .map_err(|e| Failure::Harness(format!("the guest does not listen: {e}")))?;
@@ -84,19 +85,16 @@ impl Spec {
                 Event::Message(other) => {
                     tracing::warn!(?other, "unexpected message while setting up");
                 }
-                Event::Splat(splat) => early.push(splat.headline),
-                Event::Ended(Ending::Panic(panic)) => {
-                    return Err(Failure::Kernel(format!(
-                        "the kernel panicked while modules and programs were loaded: {}; see {}",
-                        panic.headline,
-                        self.machine.console_log.display()
-                    )));
-                }
+                Event::Splat(splat) => early.push(splat),
                 Event::Ended(ending) => {
-                    return Err(Failure::Harness(format!(
-                        "the guest ended while it was set up: {ending:?}; see {}",
+                    let what = format!(
+                        "the guest ended while modules and programs were loaded: {ending}; see {}",
                         self.machine.console_log.display()
-                    )));
+                    );
+                    return Err(match ending.kernels() {
+                        Some(_) => Failure::Kernel(what),
+                        None => Failure::Harness(what),
+                    });
                 }
                 Event::Timeout => {
                     return Err(Failure::Harness(format!(

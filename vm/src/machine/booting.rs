@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Ending, QEMU};
-use crate::accel::Accel;
 use crate::boot::InitramfsError;
 use crate::splat::Panic;
 use crate::wire::Refusal;
@@ -44,6 +43,9 @@ pub enum BootError {
     /// The kernel panicked before the agent ran.
     #[error("the kernel panicked while booting: {}", .0.headline)]
     Panicked(Panic),
+    /// The emulator broke the kernel.
+    #[error("QEMU's translator broke the kernel while it booted: {}", .0.headline)]
+    Emulated(Panic),
     /// The time was up, and the console is empty.
     #[error("nothing on the console after {} s: is it a bzImage for x86-64 with SERIAL_8250_CONSOLE?", .0.as_secs())]
     Silent(Duration),
@@ -62,7 +64,7 @@ pub enum BootError {
     #[error("the guest refused: {0:?}")]
     Refused(Refusal),
     /// The machine ended otherwise.
-    #[error("the machine ended while booting: {ending:?}; the console ends with:\n{console}")]
+    #[error("the machine ended while booting: {ending}; the console ends with:\n{console}")]
     Ended {
         /// How.
         ending: Ending,
@@ -71,30 +73,13 @@ pub enum BootError {
     },
 }
 
-impl BootError {
-    /// Whether the emulator, not the kernel, ended the boot.
-    ///
-    /// The kernel patches its code while other processors run it: a breakpoint first, the rest behind it, then the
-    /// first byte (`smp_text_poke_batch_finish()`, `arch/x86/kernel/alternative.c`). Who meets the breakpoint asks what was
-    /// to be there. QEMU's translator lets a processor run the breakpoint out of its translation for a moment
-    /// after it was removed; nobody knows it any more by then, and `exc_int3()` dies. It happens while booting, when
-    /// most static keys are flipped.
-    fn is_emulators(&self, accel: Accel) -> bool {
-        let BootError::Panicked(panic) = self else { return false };
-        accel == Accel::Tcg && panic.headline.starts_with("Oops: int3")
-    }
-}
-
 /// Boots; again, where the emulator broke the boot.
 pub(super) fn again_where_emulated<T>(
-    accel: Accel,
     boot: impl Fn() -> Result<T, BootError>,
 ) -> Result<T, BootError> {
     for _ in 1..BOOTS {
         match boot() {
-            Err(error) if error.is_emulators(accel) => {
-                tracing::warn!("{error}: a known weakness of QEMU's emulation; booting again");
-            }
+            Err(error @ BootError::Emulated(_)) => tracing::warn!("{error}; booting again"),
             booted => return booted,
         }
     }
@@ -107,34 +92,30 @@ mod tests {
 
     use super::*;
 
-    fn panicked(headline: &str) -> BootError {
-        BootError::Panicked(Panic { headline: headline.to_owned(), text: String::new() })
-    }
-
     #[test_log::test]
     fn only_what_the_emulator_broke_is_booted_again() {
-        let int3 = "Oops: int3 in sched_clock_cpu";
-        for (headline, accel, boots) in [
-            (int3, Accel::Tcg, BOOTS),
-            (int3, Accel::Kvm, 1),
-            ("BUG: kernel NULL pointer dereference in f", Accel::Tcg, 1),
-        ] {
+        let panic =
+            || Panic { headline: "Oops: int3 in sched_clock_cpu".into(), text: String::new() };
+        let emulated = || BootError::Emulated(panic());
+        let panicked = || BootError::Panicked(panic());
+        for (error, boots) in [(&emulated as &dyn Fn() -> BootError, BOOTS), (&panicked, 1)] {
             let tried = Cell::new(0);
-            let result: Result<(), _> = again_where_emulated(accel, || {
+            let result: Result<(), _> = again_where_emulated(|| {
                 tried.set(tried.get() + 1);
-                Err(panicked(headline))
+                Err(error())
             });
-            assert!(matches!(result, Err(BootError::Panicked(_))));
-            assert_eq!(tried.get(), boots, "{headline} under {accel}");
+            assert!(result.is_err());
+            assert_eq!(tried.get(), boots);
         }
     }
 
     #[test_log::test]
     fn a_boot_that_works_the_second_time_works() {
+        let panic = || Panic { headline: "Oops: int3 in f".into(), text: String::new() };
         let tried = Cell::new(0);
-        let result = again_where_emulated(Accel::Tcg, || {
+        let result = again_where_emulated(|| {
             tried.set(tried.get() + 1);
-            if tried.get() == 1 { Err(panicked("Oops: int3 in f")) } else { Ok(tried.get()) }
+            if tried.get() == 1 { Err(BootError::Emulated(panic())) } else { Ok(tried.get()) }
         });
         assert_eq!(result.unwrap(), 2);
     }

@@ -18,6 +18,7 @@ mod process;
 mod qemu;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ pub enum Event {
 pub enum Ending {
     /// The kernel panicked: whatever the process then did.
     Panic(Panic),
+    /// The kernel died of what QEMU's translator made of its code. Says nothing about the kernel.
+    Emulated(Panic),
     /// The guest reset itself, as a kernel does that panics or faults thrice, without a word about it.
     Reset,
     /// The guest switched itself off.
@@ -118,6 +121,26 @@ impl Ending {
                 Some(Panic { headline: "reset without a word".to_owned(), text: String::new() })
             }
             _ => None,
+        }
+    }
+}
+
+/// Completes "the guest ended: ".
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::Panic(panic) => write!(f, "its kernel panicked: {}", panic.headline),
+            Ending::Emulated(panic) => {
+                write!(f, "QEMU's translator broke its kernel: {}", panic.headline)
+            }
+            Ending::Reset => f.write_str("it was reset"),
+            Ending::PoweredOff => f.write_str("it switched itself off"),
+            Ending::AgentDied(words) => write!(f, "its agent died: {words}"),
+            Ending::Garbled(why) => write!(f, "its messages made no sense: {why}"),
+            Ending::Killed { signal } => write!(f, "QEMU was killed by signal {signal}"),
+            Ending::Exited { code, stderr } => {
+                write!(f, "QEMU ended with code {code}: {}", stderr.trim())
+            }
         }
     }
 }
@@ -174,7 +197,7 @@ impl Machine {
     /// # Errors
     /// When it does not; each way is a variant of [`BootError`].
     pub fn boot(spec: &MachineSpec) -> Result<Machine, BootError> {
-        again_where_emulated(spec.accel, || Machine::boot_on(spec, GuestStreams::None))
+        again_where_emulated(|| Machine::boot_on(spec, GuestStreams::None))
     }
 
     /// The same, for [`ToGuest::Exec`]: with the streams of a program. What it says on [`crate::wire::INPUTS_PORT`] are
@@ -183,7 +206,7 @@ impl Machine {
     /// # Errors
     /// As [`Machine::boot`].
     pub fn boot_with_streams(spec: &MachineSpec) -> Result<(Machine, Streams), BootError> {
-        again_where_emulated(spec.accel, || {
+        again_where_emulated(|| {
             let (stdin, stdin_guest) = UnixStream::pair()?;
             let (stdout, stdout_guest) = UnixStream::pair()?;
             let (stderr, stderr_guest) = UnixStream::pair()?;
@@ -198,7 +221,7 @@ impl Machine {
     /// # Errors
     /// As [`Machine::boot`].
     pub fn boot_with_terminal(spec: &MachineSpec) -> Result<(Machine, UnixStream), BootError> {
-        again_where_emulated(spec.accel, || {
+        again_where_emulated(|| {
             let (terminal, guest) = UnixStream::pair()?;
             let machine = Machine::boot_on(spec, GuestStreams::Terminal(guest))?;
             Ok((machine, terminal))
@@ -267,6 +290,7 @@ impl Machine {
     fn boot_error(&self, ending: Ending) -> BootError {
         match ending {
             Ending::Panic(panic) => BootError::Panicked(panic),
+            Ending::Emulated(panic) => BootError::Emulated(panic),
             Ending::AgentDied(words) => BootError::Agent(words),
             Ending::Exited { code: 127, .. } => BootError::NoQemu,
             Ending::Exited { code, stderr } => BootError::Start { code, stderr },

@@ -44,8 +44,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let interrupted = interrupt::flag()?;
     let (guest, streams) =
         ProgramGuest::boot(&target, args.vcpus, false, Machine::boot_with_streams)?;
-    if let Some(headline) = guest.early.first() {
-        return Err(Failure::Kernel(format!("the kernel complained about a module: {headline}")));
+    if let Some(splat) = guest.early.first() {
+        let text = &splat.text;
+        return Err(Failure::Kernel(format!("the kernel complained about a module:\n{text}")));
     }
     let environment = environment(&target, guest.scratch())?;
     let program = Program { argv: args.program.clone(), environment, terminal: None };

@@ -88,8 +88,8 @@ fn shell(terminal: Option<Window>) -> Program {
 
 /// Says where one is.
 fn greet(target: &Target, guest: &ProgramGuest) {
-    for headline in &guest.early {
-        eprintln!("sparring: the kernel complained while it was set up: {headline}");
+    for splat in &guest.early {
+        eprintln!("sparring: the kernel complained while it was set up:\n{}", splat.text);
     }
     let modules = target.modules.iter().map(|module| module.path.display().to_string());
     let modules: Vec<String> = modules.collect();
