@@ -5,7 +5,6 @@ use std::ptr::{self, NonNull};
 
 use scenario::Buffer;
 use scenario::limits::CALL_BYTES;
-use scenario::payload::{self, Key, Stream};
 
 use crate::Error;
 
@@ -136,52 +135,30 @@ fn start(buffer: Buffer) -> usize {
     }
 }
 
+/// How many bytes of such a buffer are mapped.
+pub(crate) fn mapped(buffer: Buffer, len: u32) -> usize {
+    (len as usize).min(ROOM - start(buffer))
+}
+
 /// What sends read from.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    memory: Memory,
-    /// The payload that stands at the start of the memory: stream, offset in it, length.
-    holds: Option<(Stream, u64, usize)>,
-}
+pub(crate) struct Outbox(Memory);
 
 impl Outbox {
     pub(crate) fn new() -> Result<Outbox, Error> {
-        Ok(Outbox { memory: Memory::new()?, holds: None })
+        Ok(Outbox(Memory::new()?))
     }
 
-    /// A buffer with `len` bytes of `stream` from `offset` on, as far as it is mapped.
-    ///
-    /// A send that is tried again finds its bytes still there.
-    pub(crate) fn load(
-        &mut self,
-        key: Key,
-        (stream, offset): (Stream, u64),
-        buffer: Buffer,
-        len: u32,
-    ) -> Span {
-        let at = start(buffer);
-        let mapped = (len as usize).min(ROOM - at);
-        if buffer == Buffer::Mapped {
-            if let Some(at) = self.find(stream, offset, mapped) {
-                return self.memory.span(at, len);
-            }
-            self.holds = Some((stream, offset, mapped));
-        } else if mapped > 0 {
-            self.holds = None;
-        }
-        payload::fill(key, stream, offset, &mut self.memory.bytes_mut()[at..at + mapped]);
-        self.memory.span(at, len)
+    /// A buffer of `len` bytes that holds `payload`, which is [`mapped`] bytes long.
+    pub(crate) fn load(&mut self, buffer: Buffer, len: u32, payload: &[u8]) -> Span {
+        let span = self.0.span(start(buffer), len);
+        self.0.bytes_mut()[span.at..span.at + payload.len()].copy_from_slice(payload);
+        span
     }
 
     /// What the buffer holds, as far as it is mapped.
     pub(crate) fn holds(&self, span: Span) -> &[u8] {
-        &self.memory.bytes()[span.at..ROOM.min(span.at + span.len as usize)]
-    }
-
-    fn find(&self, stream: Stream, offset: u64, len: usize) -> Option<usize> {
-        let (held, first, held_len) = self.holds?;
-        let at = usize::try_from(offset.checked_sub(first)?).ok()?;
-        (held == stream && at.checked_add(len)? <= held_len).then_some(at)
+        &self.0.bytes()[span.at..ROOM.min(span.at + span.len as usize)]
     }
 }
 
@@ -229,33 +206,19 @@ impl Inbox {
 mod tests {
     use super::*;
 
-    const STREAM: Stream = Stream { run: 1, pair: 0, lane: 0 };
-
-    fn key() -> Key {
-        Key::from_seed(1)
-    }
-
-    fn expected(offset: u64, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        payload::fill(key(), STREAM, offset, &mut bytes);
-        bytes
-    }
-
     #[test_log::test]
-    fn a_loaded_buffer_holds_the_stream_wherever_it_is() {
+    fn a_buffer_holds_its_payload_as_far_as_it_is_mapped() {
         let mut outbox = Outbox::new().unwrap();
-        let at =
-            |outbox: &Outbox, span: Span, len| outbox.memory.bytes()[span.at..][..len].to_vec();
-        let whole = outbox.load(key(), (STREAM, 0), Buffer::Mapped, 1000);
-        assert_eq!(at(&outbox, whole, 1000), expected(0, 1000));
-        let rest = outbox.load(key(), (STREAM, 300), Buffer::Mapped, 700);
-        assert_eq!(at(&outbox, rest, 700), expected(300, 700));
-        let torn = outbox.load(key(), (STREAM, 300), Buffer::Torn(50), 700);
-        assert_eq!(torn.at, ROOM - 50);
-        assert_eq!(at(&outbox, torn, 50), expected(300, 50));
-        let other = outbox.load(key(), (STREAM, 301), Buffer::Mapped, 10);
-        assert_eq!(at(&outbox, other, 10), expected(301, 10));
-        assert_eq!(outbox.load(key(), (STREAM, 0), Buffer::Unmapped, CALL_BYTES).at, ROOM);
+        let payload: Vec<u8> = (0..=255).collect();
+        for (buffer, expected) in
+            [(Buffer::Mapped, 256), (Buffer::Torn(50), 50), (Buffer::Unmapped, 0)]
+        {
+            assert_eq!(mapped(buffer, 256), expected);
+            let span = outbox.load(buffer, 256, &payload[..expected]);
+            assert_eq!(outbox.holds(span), &payload[..expected]);
+            assert_eq!(span.at, start(buffer));
+        }
+        assert_eq!(mapped(Buffer::Torn(50), 20), 20);
     }
 
     #[test_log::test]

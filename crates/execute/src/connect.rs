@@ -195,11 +195,11 @@ fn connect(
     let connected = Connected { sockets: [socket, server], addresses: [address, listener.address] };
     // only now for the client, too: a non-blocking connect(2) would return before it is connected
     for endpoint in Endpoint::BOTH {
-        let on = scenario.starts_nonblocking(pair, endpoint);
-        // an old socket may have been switched on the way
-        if on || endpoint == Endpoint::Client && is_old {
+        // a socket that connects again keeps its flags (connect(2) makes no new open file description)
+        let is_new = endpoint == Endpoint::Server || !is_old;
+        if is_new && scenario.starts_nonblocking(pair, endpoint) {
             let socket = connected.sockets[endpoint.index()].as_fd();
-            sys::set_option(socket, SockOption::NonBlock(on)).map_err(call("set O_NONBLOCK"))?;
+            sys::set_option(socket, SockOption::NonBlock(true)).map_err(call("set O_NONBLOCK"))?;
         }
     }
     Ok(connected)

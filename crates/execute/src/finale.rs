@@ -21,6 +21,11 @@ const ROOM: u32 = 256 << 10;
 const SURPLUS: u64 = 256 << 10;
 /// The longest wait between two tries, in milliseconds: data whose wake-up is lost must still be found.
 const LONGEST_WAIT_MS: i32 = 8;
+/// After how many tries in vain, each twice as late as the one before, TCP is not expected to get its bytes across. A
+/// receiver on plain TCP can close its window for ever: with `SO_RCVBUF` 16384 set before `listen(2)`, once bytes whose
+/// skbs take much more memory than they are long (`MSG_ZEROCOPY`) found no room (`ICSK_ACK_NOMEM` in
+/// `tcp_select_window`).
+const TRIES: u8 = 4;
 
 /// A pair, and one of its endpoints.
 type End = (u8, Endpoint);
@@ -45,25 +50,26 @@ pub(crate) struct Finale<'a> {
 impl Finale<'_> {
     /// Ends the scenario. All sockets are closed after it.
     pub(crate) fn run(mut self) {
-        let options = [
-            SockOption::NoDelay(true),
-            SockOption::Cork(false),
-            SockOption::RcvLowat(1),
-            SockOption::RcvBuf(ROOM),
-        ];
+        let options = self.options();
         for end in self.open() {
-            for option in options {
+            for &option in &options {
                 self.perform(end, Op::Set(option));
             }
         }
+        let Bounds { drain_ms, settle_ms, .. } = self.bounds;
+        let mut late = Vec::new();
         for end in self.open() {
-            self.drain(end, Until::Accepted);
+            if !self.drain(end, Until::Accepted, drain_ms) {
+                late.push(end);
+            }
         }
         for end in self.open() {
             self.perform(end, Op::Shutdown(How::Wr));
         }
         for end in self.open() {
-            self.drain(end, Until::End);
+            // what did not come then will not come now
+            let bound_ms = if late.contains(&end) { settle_ms } else { drain_ms };
+            self.drain(end, Until::End, bound_ms);
             self.perform(end, Op::SoError);
         }
         for end in self.open() {
@@ -76,6 +82,29 @@ impl Finale<'_> {
                 }
             }
         }
+    }
+
+    /// What makes everything that is under way come soon: no more than the scenario makes necessary.
+    fn options(&self) -> Vec<SockOption> {
+        let scenario = &self.stage.scenario;
+        let from_start = scenario.setup.iter().map(|setup| setup.option);
+        let on_the_way = scenario.steps.iter().filter_map(|step| match step.op {
+            Op::Set(option) => Some(option),
+            _ => None,
+        });
+        let mut options = vec![SockOption::NoDelay(true)];
+        for option in from_start.chain(on_the_way) {
+            let undone = match option {
+                SockOption::Cork(_) => SockOption::Cork(false),
+                SockOption::RcvLowat(_) => SockOption::RcvLowat(1),
+                SockOption::RcvBuf(_) => SockOption::RcvBuf(ROOM),
+                _ => continue,
+            };
+            if !options.contains(&undone) {
+                options.push(undone);
+            }
+        }
+        options
     }
 
     fn ends(&self) -> impl Iterator<Item = End> + use<> {
@@ -123,8 +152,9 @@ impl Finale<'_> {
         }
     }
 
-    /// Receives without blocking until everything came, the end of the stream, an error, or a bound.
-    fn drain(&mut self, end: End, until: Until) {
+    /// Receives without blocking until everything came, the end of the stream, an error, or a bound: as many milliseconds
+    /// without a byte while some are in flight. False if it was the bound.
+    fn drain(&mut self, end: End, until: Until, bound_ms: u32) -> bool {
         let (pair, endpoint) = end;
         let mut patience = Patience::new();
         loop {
@@ -140,7 +170,7 @@ impl Finale<'_> {
                 Until::End => consumed > accepted + SURPLUS,
             };
             if enough {
-                return;
+                return true;
             }
             let record = self.issue(end, receive(accepted.saturating_sub(consumed)));
             match record.outcome {
@@ -148,17 +178,31 @@ impl Finale<'_> {
                     patience = Patience::new();
                     self.records.push(record);
                 }
-                Outcome::Errno(Errno::EAGAIN) if self.waits(end, &record, &mut patience) => {}
-                _ => return self.records.push(record),
+                Outcome::Errno(Errno::EAGAIN) => {
+                    if !self.waits(end, &record, &mut patience, bound_ms) {
+                        self.records.push(record);
+                        return false;
+                    }
+                }
+                _ => {
+                    self.records.push(record);
+                    return true;
+                }
             }
         }
     }
 
     /// Waits a little after a receive that brought nothing; false if the bound has run out.
-    fn waits(&mut self, (pair, endpoint): End, record: &Record, patience: &mut Patience) -> bool {
+    fn waits(
+        &mut self,
+        (pair, endpoint): End,
+        record: &Record,
+        patience: &mut Patience,
+        bound_ms: u32,
+    ) -> bool {
         // of a closed peer nobody can tell what it has in flight
-        let in_flight = record.peer_outq != Some(0);
-        if !patience.lasts(in_flight, self.bounds.drain_ms, self.bounds.settle_ms) {
+        let in_flight = record.peer_outq != Some(0) && !self.tries_in_vain((pair, endpoint.peer()));
+        if !patience.lasts(in_flight, bound_ms, self.bounds.settle_ms) {
             return false;
         }
         // a socket that is ready but gives nothing would make this a busy loop
@@ -168,6 +212,13 @@ impl Finale<'_> {
         patience.deceived = ready.is_ok_and(|ready| !ready.is_empty());
         patience.wait_ms = LONGEST_WAIT_MS.min(patience.wait_ms * 2);
         true
+    }
+
+    /// Whether TCP has sent the endpoint's oldest bytes so often without an answer that it will not get them across.
+    fn tries_in_vain(&self, (pair, endpoint): End) -> bool {
+        let side = self.stage.side(pair, endpoint);
+        let info = side.descriptor().and_then(|socket| sys::tcp_info(socket).ok());
+        info.is_some_and(|info| info.backoff >= TRIES)
     }
 }
 

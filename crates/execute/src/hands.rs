@@ -10,8 +10,9 @@ use scenario::payload::{self, Run, Stream};
 use scenario::{Buffer, By, Endpoint, How, Op, RecvFlags, SendFlags, SockOption, Waiter, limits};
 
 use crate::backstage::{Reply, Request};
-use crate::buffer::{Inbox, Outbox};
-use crate::stage::{LaneState, Stage};
+use crate::buffer::{self, Inbox, Outbox};
+use crate::stage::{LaneState, Side, Stage};
+use crate::streams::Streams;
 use crate::sys;
 use crate::transfer::Tools;
 use crate::wait::Epolls;
@@ -70,12 +71,13 @@ impl From<Result<u32, Option<Errno>>> for Returned {
     }
 }
 
-/// A thread's buffers, timer and tools.
+/// A thread's buffers, what they are filled with, its timer and its tools.
 #[derive(Debug)]
 pub(crate) struct Hands {
     pub(crate) watchdog: Watchdog,
     outbox: Outbox,
     inbox: Inbox,
+    streams: Streams,
     tools: Tools,
 }
 
@@ -86,6 +88,7 @@ impl Hands {
             watchdog: Watchdog::new(bound)?,
             outbox: Outbox::new()?,
             inbox: Inbox::new()?,
+            streams: Streams::default(),
             tools: Tools::default(),
         })
     }
@@ -93,6 +96,7 @@ impl Hands {
     /// Forgets what belongs to the scenario that is over.
     pub(crate) fn tidy(&mut self) {
         self.tools.epolls = Epolls::default();
+        self.streams.forget();
         self.watchdog.stop();
     }
 
@@ -104,7 +108,10 @@ impl Hands {
         ask: &mut Ask<'_>,
     ) -> (Record, Vec<Record>) {
         let Call { at, lane, pair, endpoint, op, alone } = call;
-        let connection = stage.side(pair, endpoint).connection;
+        let (connection, may_sleep) = {
+            let side = stage.side(pair, endpoint);
+            (side.connection, may_sleep(&side, op))
+        };
         let depends = matches!(
             op,
             Op::Recv { .. } | Op::Poll | Op::Wait { .. } | Op::Inq | Op::Close | Op::Abort
@@ -118,7 +125,6 @@ impl Hands {
             }
             state.calling.store(true, Ordering::SeqCst);
         }
-        let may_sleep = may_sleep(stage, call);
         if let Err(error) = self.tools.prepare(op) {
             // the call will say so, too
             tracing::debug!("{error}");
@@ -289,7 +295,9 @@ impl Hands {
             side.offer(lane, len);
             (stage.stream(side.connection, lane), side.sent(lane))
         };
-        let span = self.outbox.load(stage.key, (stream, offset), buffer, len);
+        let mapped = buffer::mapped(buffer, len);
+        let payload = self.streams.bytes(stage.key, (stream, offset), mapped);
+        let span = self.outbox.load(buffer, len, payload);
         let tools = &mut self.tools;
         let state = Some(&stage.lanes[usize::from(lane)]);
         let send = || tools.send(socket, span, flags, by);
@@ -337,9 +345,7 @@ impl Hands {
                 } else {
                     let received = self.inbox.received(span, count);
                     let expected = expected(stage, pair, endpoint, flags);
-                    payload::decode(stage.key, received, &expected, |stream, offset| {
-                        plausible(stage, stream, offset)
-                    })
+                    origin(&mut self.streams, stage, connection, received, &expected)
                 };
                 let consumes = !flags.intersects(RecvFlags::PEEK | RecvFlags::OOB);
                 let mut side = stage.side(pair, endpoint);
@@ -360,9 +366,8 @@ fn number(stage: &Stage, call: Call) -> Option<RawFd> {
 }
 
 /// Whether the call may sleep, and so needs a time limit of its own.
-fn may_sleep(stage: &Stage, call: Call) -> bool {
-    let side = stage.side(call.pair, call.endpoint);
-    match call.op {
+fn may_sleep(side: &Side, op: Op) -> bool {
+    match op {
         Op::Close | Op::Abort => side.lingers,
         op => op.may_sleep(side.nonblocking),
     }
@@ -417,6 +422,26 @@ fn expected(stage: &Stage, pair: u8, endpoint: Endpoint, flags: RecvFlags) -> Ve
     let peer = stage.side(pair, endpoint.peer());
     expected.retain(|&(stream, offset)| peer.has_offered(stream, offset));
     expected
+}
+
+/// Where received bytes come from: as good as always from the first place where they are expected.
+fn origin(
+    streams: &mut Streams,
+    stage: &Stage,
+    connection: u8,
+    received: &[u8],
+    expected: &[(Stream, u64)],
+) -> Vec<Run> {
+    if let Some(&(stream, offset)) = expected.first()
+        && stream.pair == connection
+        && let Ok(len @ 1..) = u32::try_from(received.len())
+        && streams.bytes(stage.key, (stream, offset), received.len()) == received
+    {
+        return vec![Run::Coded { stream, offset, len }];
+    }
+    payload::decode(stage.key, received, expected, |stream, offset| {
+        plausible(stage, stream, offset)
+    })
 }
 
 /// The stream of the last bytes, and where they end in it.

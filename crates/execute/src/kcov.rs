@@ -100,19 +100,25 @@ impl Drop for Recorder {
     }
 }
 
-/// The memory of all threads that are recorded.
+/// The memory of all threads that are recorded, or were. A new thread takes what an ended one had: the kernel zeroes
+/// every page of new memory (`vmalloc_user`), which takes longer than most scenarios.
 #[derive(Debug, Default)]
 pub(crate) struct Recording(Mutex<Vec<Arc<Area>>>);
 
 impl Recording {
     /// Has the calling thread recorded, too.
     pub(crate) fn join(&self) -> Result<Recorder, Error> {
-        let area = Arc::new(Area::new()?);
+        let mut areas = self.areas();
+        let area = if let Some(left) = areas.iter().find(|area| Arc::strong_count(area) == 1) {
+            Arc::clone(left)
+        } else {
+            areas.push(Arc::new(Area::new()?));
+            Arc::clone(&areas[areas.len() - 1])
+        };
         // SAFETY: the argument is a number
         if unsafe { libc::ioctl(area.file.as_raw_fd(), KCOV_ENABLE, KCOV_TRACE_PC) } != 0 {
             return Err(failed(io::Error::last_os_error()));
         }
-        self.areas().push(Arc::clone(&area));
         Ok(Recorder { area, _thread: PhantomData })
     }
 
@@ -127,18 +133,15 @@ impl Recording {
         }
     }
 
-    /// Gives every address that was recorded; whether a thread's memory was too small for all of them. Threads that have
-    /// ended are then forgotten.
+    /// Gives every address that was recorded; whether a thread's memory was too small for all of them.
     fn read(&self, mut each: impl FnMut(u64)) -> bool {
         let mut is_full = false;
-        let mut areas = self.areas();
-        for area in areas.iter() {
+        for area in self.areas().iter() {
             let (count, addresses) = area.words().split_at(1);
             let count = usize::try_from(count[0].load(Ordering::Acquire)).unwrap_or(usize::MAX);
             is_full |= count >= addresses.len();
             addresses.iter().take(count).for_each(|word| each(word.load(Ordering::Relaxed)));
         }
-        areas.retain(|area| Arc::strong_count(area) > 1);
         is_full
     }
 }

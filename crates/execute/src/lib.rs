@@ -9,8 +9,8 @@
 //! Reading order: [`Executor::execute`], `schedule` (which calls when), `hands` (one op), `finale`; around them
 //! `stage` (the sockets, and what lanes share), `crew` (the lanes' threads), `backstage` (connections and the pairing
 //! program), `connect`, `network`; below them `transfer` and `wait` (calls that move bytes or wait), `buffer` (the
-//! memory that calls are given), `watchdog` (what ends a call that does not return) and `sys` (the system calls).
-//! Beside them `kcov` and `points`: what of the kernel a scenario covers.
+//! memory that calls are given), `streams` (what it holds), `watchdog` (what ends a call that does not
+//! return) and `sys` (the system calls). Beside them `kcov` and `points`: what of the kernel a scenario covers.
 //!
 //! A [`Bench`] does none of that: it measures how fast two connections are.
 
@@ -29,6 +29,7 @@ mod network;
 mod points;
 mod schedule;
 mod stage;
+mod streams;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -5,8 +5,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// How many counters there are. libFuzzer tells 262,144 apart, of which the program's own take some.
-pub const LEN: u32 = 1 << 17;
+/// How many counters there are: more than points in the code under test. libFuzzer goes through all of them for each
+/// execution. It tells 262,144 apart, of which the program's own take some.
+pub const LEN: u32 = 1 << 15;
 
 // SAFETY: libFuzzer reads and clears this section as bytes, whose every value is good, and does so between executions.
 #[unsafe(link_section = "__libfuzzer_extra_counters")]

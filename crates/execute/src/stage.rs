@@ -278,7 +278,7 @@ impl Stage {
                 // the same socket, with its holders and with the options that it got on the way
                 let mut side = self.side(pair, endpoint);
                 (side.hints, side.lingers) = (old.hints, old.lingers);
-                side.zerocopy = old.zerocopy;
+                (side.zerocopy, side.nonblocking) = (old.zerocopy, old.nonblocking);
                 std::mem::swap(&mut side.descriptors, &mut old.descriptors);
                 std::mem::swap(&mut side.children, &mut old.children);
             }

@@ -24,7 +24,7 @@ pub(crate) fn set(socket: &TcpStream, option: SockOption) {
 }
 
 pub(crate) fn load(outbox: &mut Outbox, offset: u64, len: u32) -> Span {
-    outbox.load(Key::from_seed(1), (STREAM, offset), Buffer::Mapped, len)
+    outbox.load(Buffer::Mapped, len, &payload(offset, len as usize))
 }
 
 /// What the stream has there.

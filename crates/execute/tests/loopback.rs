@@ -194,8 +194,10 @@ fn the_finale_lets_go_what_cork_and_lowat_hold_back() {
 
 #[test_log::test]
 fn a_full_connection_says_eagain_and_still_drains() {
+    // More calls than the buffers have room for packets: where softirqs are late, acknowledgements
+    // free room between two calls, and any of them may still be accepted in part.
     let mut steps = vec![(CLIENT, Op::Set(SockOption::SndBuf(4096)))];
-    steps.extend([(CLIENT, send(1 << 20)); 8]);
+    steps.extend([(CLIENT, send(1 << 20)); 32]);
     let mut scenario = scenario(&steps);
     scenario.setup.push(Setup {
         pair: 0,
@@ -203,7 +205,7 @@ fn a_full_connection_says_eagain_and_still_drains() {
         option: SockOption::RcvBuf(4096),
     });
     let history = execute(&scenario);
-    assert_eq!(outcomes(&history).last(), Some(&Outcome::Errno(Errno::EAGAIN)));
+    assert!(outcomes(&history).contains(&Outcome::Errno(Errno::EAGAIN)));
     let mut offset = 0;
     for outcome in drained(&history, Endpoint::Server) {
         let Outcome::Received { count, .. } = outcome else { panic!("{outcome:?}") };

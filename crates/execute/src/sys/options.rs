@@ -99,7 +99,11 @@ pub(crate) fn so_error(socket: BorrowedFd<'_>) -> Result<u32, Errno> {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TcpInfo {
-    _state_to_total_retrans: [u64; 13],
+    _state: [u8; 4],
+    /// How often the time until the next retransmission or window probe was doubled, because nothing was acknowledged.
+    pub(crate) backoff: u8,
+    _options: [u8; 3],
+    _rto_to_total_retrans: [u64; 12],
     _rates_and_bytes_in: [u64; 4],
     _segments: [u32; 2],
     /// Bytes that no segment carried yet. A FIN that waits behind them counts as one.
@@ -113,6 +117,7 @@ pub(crate) struct TcpInfo {
 }
 
 const _: () = {
+    assert!(mem::offset_of!(TcpInfo, backoff) == 4);
     assert!(mem::offset_of!(TcpInfo, notsent_bytes) == 144);
     assert!(mem::offset_of!(TcpInfo, bytes_sent) == 200);
     assert!(mem::offset_of!(TcpInfo, bytes_retrans) == 208);

@@ -1,12 +1,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use scenario::payload::Key;
 use scenario::{Buffer, Ready, SockOption};
 
 use super::*;
 use crate::buffer::{Inbox, Outbox, UNTOUCHED};
-use crate::testing::{STREAM, fd, interrupt, load, pair, payload, set};
+use crate::testing::{fd, interrupt, load, pair, payload, set};
 
 const SENDS: [By; 7] =
     [By::Call, By::Vector(3), By::Batch(4), By::Uring, By::Splice, By::Tee, By::File];
@@ -134,13 +133,13 @@ fn memory_that_is_not_there_is_an_error() {
     let (mut tools, mut outbox, inbox) =
         (Tools::default(), Outbox::new().unwrap(), Inbox::new().unwrap());
     set(&client, SockOption::ZeroCopy(true));
-    let span = outbox.load(Key::from_seed(1), (STREAM, 0), Buffer::Unmapped, 100);
+    let span = outbox.load(Buffer::Unmapped, 100, &[]);
     for flags in [NO_SEND, SendFlags::ZEROCOPY] {
         for by in [By::Call, By::Vector(2)] {
             assert_eq!(tools.send(fd(&client), span, flags, by), Err(Errno::EFAULT), "{by:?}");
         }
     }
-    let torn = outbox.load(Key::from_seed(1), (STREAM, 0), Buffer::Torn(10), 100);
+    let torn = outbox.load(Buffer::Torn(10), 100, &[1; 10]);
     let copy = torn.duplicate().unwrap();
     let sent = sys::send(fd(&client), copy.span(), NO_SEND);
     assert!(matches!(sent, Err(Errno::EFAULT) | Ok(1..=10)), "{sent:?}");
