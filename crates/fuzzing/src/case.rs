@@ -10,7 +10,7 @@ use crate::Focus;
 /// How often a mutation is tried that loses the focus, or grows too long.
 const TRIES: u64 = 8;
 /// One in so many mutations is a scenario that the generator made afresh: it knows figures that mutations rarely hit upon.
-const FRESH: u32 = 4;
+const FRESH: u32 = 2;
 
 /// A scenario made of libFuzzer's bytes; see [`generate::from_input`].
 #[derive(Clone, PartialEq, Eq)]

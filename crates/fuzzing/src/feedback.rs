@@ -21,8 +21,8 @@ impl Feedback {
     }
 
     /// Notes what an execution reached; whether it is to be repeated. See [`Damper`].
-    pub fn note(&mut self, reached: &[Reached]) -> bool {
-        self.damper.note(reached)
+    pub fn note(&mut self, scenario: &Scenario, reached: &[Reached]) -> bool {
+        self.damper.note(reached, !scenario.is_sequential())
     }
 
     /// Tells libFuzzer what of it counts, and nothing else.

@@ -10,6 +10,7 @@ mod case;
 mod damper;
 mod feedback;
 mod focus;
+mod hurry;
 mod session;
 mod situation;
 

@@ -18,9 +18,11 @@ use vm::wire::{Errand, FromGuest, INPUTS_PORT, REFUSED, SHOW_ONLY};
 
 use crate::damper::Reached;
 use crate::feedback::{self, Feedback};
+use crate::hurry::Hurry;
 
-/// What took longer becomes no parent of other inputs: calls of it hang, as they would in its children.
-const SLOW: Duration = Duration::from_secs(2);
+/// What took longer becomes no parent of other inputs: it waits, for a call that hangs or a wire that loses, and its
+/// children would, while dozens of others ran.
+const SLOW: Duration = Duration::from_millis(400);
 
 thread_local! {
     /// libFuzzer calls from one thread. It is made by the first input: a process that has none, as the outer one of a
@@ -62,6 +64,8 @@ struct Session {
     host: Results,
     executor: Executor,
     bounds: Bounds,
+    hurried: Bounds,
+    hurry: Hurry,
     deadly: HashSet<Scenario>,
     feedback: Feedback,
     reach: Reach,
@@ -75,7 +79,7 @@ impl Session {
     fn open() -> Result<Session> {
         let path = PathBuf::from(env::var_os(Errand::VARIABLE).context("no errand")?);
         let errand = fs::read(&path).with_context(|| path.display().to_string())?;
-        let Errand { plan, bounds, deadly } = postcard::from_bytes(&errand)
+        let Errand { plan, bounds, hurried, deadly } = postcard::from_bytes(&errand)
             .context("runner and fuzz target are not of the same build")?;
         let host = Results::new(ports::open(INPUTS_PORT)?);
         let executor = match target::set_up(&plan) {
@@ -91,6 +95,8 @@ impl Session {
             host,
             executor,
             bounds,
+            hurried,
+            hurry: Hurry::default(),
             deadly,
             feedback: Feedback::new(),
             reach: Reach::default(),
@@ -107,13 +113,13 @@ impl Session {
         self.inputs += 1;
         let begun = Instant::now();
         let Some(mut reached) = self.execute(number, scenario)? else { return Ok(false) };
-        let is_news = self.feedback.note(&reached);
+        let is_news = self.feedback.note(scenario, &reached);
         if begun.elapsed() > SLOW {
             return Ok(false);
         }
         if is_news {
             let Some(again) = self.execute(number, scenario)? else { return Ok(false) };
-            self.feedback.note(&again);
+            self.feedback.note(scenario, &again);
             reached.extend(again);
         }
         self.feedback.tell(&reached);
@@ -125,7 +131,11 @@ impl Session {
         let began = FromGuest::Began { number, scenario: scenario.clone() };
         self.host.say(&began).context("the host")?;
         self.run = self.run.wrapping_add(1);
-        let (answer, reached) = match self.executor.execute(self.run, scenario, self.bounds) {
+        let bounds = if self.hurry.is_on(number) { self.hurried } else { self.bounds };
+        let begun = Instant::now();
+        let executed = self.executor.execute(self.run, scenario, bounds);
+        self.hurry.note(begun.elapsed(), Duration::from_millis(bounds.call_ms.into()));
+        let (answer, reached) = match executed {
             Ok(history) => {
                 let reached = feedback::reached(scenario, &history, self.executor.covered());
                 let first = self.reach.by_last(&self.executor);
