@@ -42,9 +42,8 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let endpoint = call.record.endpoint;
     let side = model.side(endpoint).clone();
     let stream = model.incoming(endpoint);
-    // with an urgent byte in front splice(2) gives up (tcp_splice_read); a peek may look beyond the end
-    let unclear = ask.by.is_piped() && !stream.urgent.is_empty()
-        || ask.peeks() && side.peek_off != PeekOff::Off;
+    // a peek may look beyond the end
+    let unclear = ask.is_stopped_in(stream) || ask.peeks() && side.peek_off != PeekOff::Off;
     if stream.lost_track || unclear {
         return;
     }

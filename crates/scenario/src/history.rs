@@ -238,7 +238,8 @@ pub struct Connection {
 pub struct Bounds {
     /// A call that has not returned after this many milliseconds is interrupted.
     pub call_ms: u32,
-    /// The finale waits this many milliseconds for accepted bytes that TCP still reports as unacknowledged.
+    /// The finale waits this many milliseconds for accepted bytes that TCP still reports as unacknowledged, once on each
+    /// endpoint, and less long where TCP has sent them over and over without an answer.
     pub drain_ms: u32,
     /// The finale waits this many milliseconds for accepted bytes while nothing is unacknowledged, so that
     /// nothing in TCP could bring them any more.
@@ -255,8 +256,8 @@ impl Default for Bounds {
 ///
 /// After the steps of the scenario comes the *finale*, the same for every scenario, which turns liveness
 /// into something that can be judged: on every endpoint that is still open
-/// 1. `TCP_NODELAY` on, `TCP_CORK` off (so that nothing waits for more data), `SO_RCVLOWAT` 1, and an `SO_RCVBUF` that
-///    keeps a tiny window from taking minutes;
+/// 1. `TCP_NODELAY` on, so that nothing waits for more data; where the scenario sets these on any socket, `TCP_CORK` off,
+///    `SO_RCVLOWAT` 1, and an `SO_RCVBUF` that keeps a tiny window from taking minutes;
 /// 2. receive without blocking until as many bytes came as were accepted (less one for each `MSG_OOB` send,
 ///    whose last byte may leave the stream), EOF, an error, or a bound;
 /// 3. `shutdown(SHUT_WR)`;

@@ -10,7 +10,7 @@ use scenario::{Buffer, By, Endpoint, Invariant, RecvFlags, Topology};
 
 use crate::calls::{mapped, time};
 use crate::model::{Call, Ending, Model, PeekOff, Signals};
-use crate::stream::{Proof, Recent};
+use crate::stream::{Proof, Recent, Stream};
 use crate::{data, teardown};
 
 /// What `recv(2)` was asked.
@@ -58,6 +58,16 @@ impl Ask {
             By::Splice | By::Tee if rule == Invariant::RecvResult => Invariant::SpliceFile,
             _ => rule,
         }
+    }
+
+    /// Whether io_uring(7) tries again for the rest of what it asked for (`io_recv`). A peek then finds the same bytes.
+    fn tries_again(self) -> bool {
+        self.by == By::Uring && self.flags.contains(RecvFlags::WAITALL)
+    }
+
+    /// Whether it may stop at an urgent byte as if there were nothing behind it: `splice(2)` does (`tcp_splice_read`).
+    pub(crate) fn is_stopped_in(self, stream: &Stream) -> bool {
+        self.by.is_piped() && !stream.urgent.is_empty()
     }
 
     /// Whether it is one call into `tcp_recvmsg`, with its waiting.
@@ -126,7 +136,9 @@ fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &
 
 /// A call returns no more bytes than it has room for.
 pub(crate) fn too_many(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
-    if count > ask.len {
+    if ask.tries_again() && ask.peeks() {
+        // what it peeked at several times counts as often
+    } else if count > ask.len {
         let invariant = ask.named(ask.rule(Invariant::RecvResult));
         model.blame(call, invariant, "more-than-asked", "it asked for fewer bytes");
     } else if count > ask.writable() {
@@ -168,8 +180,7 @@ pub(crate) fn bytes(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32,
 fn ahead(model: &Model<'_>, endpoint: Endpoint, ask: Ask) -> Option<u64> {
     match model.side(endpoint).peek_off {
         _ if matches!(ask.by, By::Batch(2..)) => None,
-        // io_uring(7) tries again for the rest, and peeks at the same bytes
-        _ if ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) => None,
+        _ if ask.tries_again() => None,
         PeekOff::Off => Some(0),
         // a second urgent byte makes TCP drop the first one, if the reader is there (tcp_check_urg)
         PeekOff::At(1..) if !model.incoming(endpoint).urgent.is_empty() => None,
@@ -318,7 +329,7 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let waits = !model.nonblocking(call.record);
     let odd = ask.flags.contains(RecvFlags::OOB) || call.signals != Signals::None;
     let short = count > 0 && count < ask.len;
-    let forgets = ask.by == By::Uring && ask.flags.contains(RecvFlags::WAITALL) && short;
+    let forgets = ask.tries_again() && short;
     let side = model.side_mut(call.record.endpoint);
     let forgets = forgets && (side.exposed || side.may_reset);
     side.murky |= forgets || matches!(ask.by, By::Batch(2..)) && (odd || waits && short);
@@ -331,7 +342,7 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
 fn excused(model: &mut Model<'_>, call: Call<'_>, ask: Ask) -> bool {
     let side = model.side(call.record.endpoint);
     let stream = model.incoming(call.record.endpoint);
-    if stream.lost_track || ask.by.is_piped() && !stream.urgent.is_empty() {
+    if stream.lost_track || ask.is_stopped_in(stream) {
         return true;
     }
     if model.nonblocking(call.record) {
@@ -437,7 +448,7 @@ fn failed(model: &mut Model<'_>, call: Call<'_>, ask: Ask, errno: Errno) {
     let first = matches!(ask.by, By::Batch(_));
     let ahead = if ask.peeks() { ahead(model, endpoint, ask) } else { Some(0) };
     let there = ahead.is_some_and(|ahead| stream.deliverable() > ahead);
-    if errno == Errno::ECONNRESET && there && !first {
+    if errno == Errno::ECONNRESET && there && !first && !ask.is_stopped_in(stream) {
         let because = format!(
             "bytes {}..{} were in the receive queue and are handed out first: {}",
             stream.at,

@@ -112,6 +112,15 @@ fn recv_writes_what_it_returns() {
         .send(Client, 100)
         .recv(Server, 10, 0..20)
         .breaks(&[(Invariant::RecvResult, "more-than-asked")]);
+    // io_uring peeks at the same bytes again and adds them up
+    let by_uring = |flags| {
+        let op = Op::Recv { len: 25, flags, buffer: Buffer::Mapped, by: By::Uring };
+        let seen = Outcome::Received { count: 30, data: Vec::new(), left: None };
+        Story::blocking().send(Client, 40).call(Server, op, seen)
+    };
+    let peek = RecvFlags::PEEK | RecvFlags::TRUNC;
+    by_uring(peek | RecvFlags::WAITALL).passes();
+    by_uring(peek).breaks(&[(Invariant::Peek, "more-than-asked")]);
 }
 
 #[test_log::test]

@@ -191,6 +191,14 @@ fn what_was_queued_survives_a_reset() {
     queued(0)
         .recv_fails(Server, Errno::ECONNRESET)
         .breaks(&[(Invariant::Loss, "queued-bytes-lost-at-reset")]);
+    // splice(2) does not get past the urgent byte
+    let stopped = |flags| {
+        let sent = Story::new().sent(Client, 9, flags, Outcome::Value(9)).send(Client, 91);
+        let read = sent.recv(Server, 8, 0..8).outq_was(92).abort(Client);
+        read.recv_fails(Server, Errno::ECONNRESET).spliced().outq_was(0)
+    };
+    stopped(SendFlags::OOB).passes();
+    stopped(SendFlags::empty()).breaks(&[(Invariant::Loss, "queued-bytes-lost-at-reset")]);
 }
 
 #[test_log::test]
