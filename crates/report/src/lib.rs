@@ -21,6 +21,8 @@ pub use file::{WriteError, write};
 pub use finding::{Artifacts, Finding, FindingKey, Reliability};
 pub use markdown::{Context, markdown};
 pub use plain::Plain;
-pub use record::{ReadError, Record, Seen, read_campaign, read_kept, read_known, write_known};
+pub use record::{
+    ReadError, Record, Seen, UNFINISHED, read_campaign, read_kept, read_known, write_known,
+};
 pub use summary::Summary;
 pub use timeline::timeline;

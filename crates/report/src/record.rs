@@ -119,11 +119,19 @@ pub fn read_campaign(path: &Path) -> Result<Record, ReadError> {
     }
 }
 
+/// The file beside artifacts that says why there may be fewer than there would be.
+pub const UNFINISHED: &str = "unfinished";
+
 /// Reads artifacts as `sparring fuzz-target` writes them: the first line is a comment, `invariant: diagnosis`.
 fn artifacts(directory: &Path) -> Result<Record, ReadError> {
     let mut findings = Vec::new();
+    let mut unfinished = None;
     for entry in fs::read_dir(directory).map_err(io_at(directory))? {
         let name = PathBuf::from(entry.map_err(io_at(directory))?.file_name());
+        if name.as_os_str() == UNFINISHED {
+            let path = directory.join(&name);
+            unfinished = Some(fs::read_to_string(&path).map_err(io_at(&path))?.trim().to_owned());
+        }
         if !name.to_string_lossy().starts_with("crash-") {
             continue;
         }
@@ -156,8 +164,8 @@ fn artifacts(directory: &Path) -> Result<Record, ReadError> {
         ring_bytes: 0,
         tcp_bytes: 0,
         findings,
-        unfinished: None,
-        finished: true,
+        finished: unfinished.is_none(),
+        unfinished,
     })
 }
 
@@ -252,6 +260,9 @@ mod tests {
         let keys: Vec<_> = record.findings.iter().map(Seen::key).collect();
         assert_eq!(keys, [("data", "lost"), ("splat", "WARNING: f at g")]);
         assert_eq!((record.missing(), &*record.findings[0].path), (None, Path::new("crash-34")));
+        write(UNFINISHED, "ended early: no VM\n");
+        let record = read_campaign(directory.path()).unwrap();
+        assert_eq!((record.missing(), record.findings.len()), (Some("ended early: no VM"), 2));
         write("crash-56", "ring 1\n");
         assert!(matches!(read_campaign(directory.path()), Err(ReadError::Artifact(_))));
     }

@@ -73,7 +73,11 @@ impl Bout {
                 pairing: scenario::history::Pairing::NotAsked,
                 busy_poll: None,
             },
-            complaints: guest.early.iter().map(|headline| complaint(headline, "")).collect(),
+            complaints: guest
+                .early
+                .iter()
+                .map(|splat| complaint(&splat.headline, &splat.text))
+                .collect(),
         };
         bout.send(&ToGuest::Contenders { pairing: pairing.clone(), busy_poll_us })?;
         match bout.answer(SETUP, interrupted) {
@@ -89,7 +93,7 @@ impl Bout {
                     "the kernel died while its connections were made: {}",
                     panic.headline
                 )),
-                None => Failure::Harness(format!("the guest ended: {ending:?}")),
+                None => Failure::Harness(format!("the guest ended: {ending}")),
             }),
             Answer::Silence => Err(Failure::Harness(format!(
                 "the connections were not made within {} s; see {}",
@@ -117,7 +121,7 @@ impl Bout {
                     &panic.headline,
                     &format!("the kernel died\n{}", panic.text),
                 )),
-                None => Round::Broken(format!("the guest ended: {ending:?}")),
+                None => Round::Broken(format!("the guest ended: {ending}")),
             },
             Answer::Silence => {
                 let said = format!("the guest gave no answer for {} s", limit.as_secs());

@@ -222,10 +222,9 @@ impl Shared<'_> {
                 journal.record(campaign.seed, &job)?;
                 runner.push(job);
             }
-            if stopped.is_none() && self.stop.load(Ordering::Relaxed) {
-                // once: what has to run again after this is not forgotten
+            if self.stop.load(Ordering::Relaxed) {
                 runner.forget_waiting();
-                stopped = Some(Instant::now());
+                stopped.get_or_insert_with(Instant::now);
             }
             if runner.is_idle() {
                 runner.finish()?;
@@ -240,7 +239,7 @@ impl Shared<'_> {
                 {
                     let reason = format!("{left} scenarios took too long to end");
                     self.lock().unchecked = Some(reason);
-                    runner.stop();
+                    runner.abandon();
                 }
                 continue;
             };
@@ -262,7 +261,7 @@ impl Shared<'_> {
         }
         let campaign = self.campaign;
         let scenario = generate::scenario_within(campaign.seed, number, &campaign.scope);
-        Some(Job { number, scenario, patience: self.patience.patience(number) })
+        Some(Job { number, scenario, patience: self.patience.patience(number), again: false })
     }
 
     fn start_clock(&self, runner: &Runner) {
@@ -301,11 +300,16 @@ impl Shared<'_> {
                 let counts =
                     self.patience.what_counts(job.patience, &history, judged.verdict, is_known);
                 let Some(verdict) = counts else {
-                    return Ok(Some(Job { patience: Patience::Judging, ..job }));
+                    return Ok(Some(Job { patience: Patience::Judging, again: true, ..job }));
                 };
                 new = tally.ran(&job, &history, &verdict, exempted)?;
             }
             Event::Broke(job, reason) => self.lock().broke(&job, &reason)?,
+            Event::Crash(crash)
+                if self.campaign.target.contract.exemption(&crash.violation).is_some() =>
+            {
+                self.lock().summary.exempted += 1;
+            }
             Event::Crash(crash) => {
                 let mut tally = self.lock();
                 let key = tally.crashed(&crash)?;

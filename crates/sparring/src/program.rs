@@ -24,12 +24,14 @@ use crate::terminal::Terminal;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a signal or another size of the terminal may wait.
 const TURN: Duration = Duration::from_millis(200);
+/// What to say where it complained.
+const COMPLAINED: &str = "the kernel complained, see above";
 
 /// A guest that was booted for a program. It can write to the current directory.
 pub struct ProgramGuest {
     machine: Machine,
-    /// Headlines of what the kernel complained about until the guest was set up.
-    pub early: Vec<String>,
+    /// What the kernel complained about until the guest was set up.
+    pub early: Vec<Splat>,
     /// Where its console is kept.
     scratch: TempDir,
 }
@@ -90,8 +92,14 @@ impl ProgramGuest {
     ) -> Result<ExitCode, Failure> {
         self.tell(&ToGuest::Exec(program))?;
         let mut complained = false;
+        let mut killed = None;
         let exit = loop {
-            if end.is_some_and(|end| Instant::now() > end) || interrupted.load(Ordering::Relaxed) {
+            if end.is_some_and(|end| Instant::now() > end) {
+                killed = Some("the program was not done in time");
+            } else if interrupted.load(Ordering::Relaxed) {
+                killed = Some("interrupted");
+            }
+            if killed.is_some() {
                 self.machine.kill();
             } else if let Some(window) = terminal.and_then(Terminal::resized) {
                 self.tell(&ToGuest::Resize(window))?;
@@ -107,7 +115,11 @@ impl ProgramGuest {
                 }
                 Event::Ended(ending) => {
                     died(&ending)?;
-                    return Err(Failure::Harness(format!("the guest ended: {ending:?}")));
+                    return Err(match killed {
+                        _ if complained => Failure::Kernel(COMPLAINED.into()),
+                        Some(why) => Failure::Harness(why.into()),
+                        None => Failure::Harness(format!("the guest ended: {ending}")),
+                    });
                 }
                 Event::Timeout => {}
             }
@@ -124,7 +136,7 @@ impl ProgramGuest {
             }
         }
         if complained {
-            return Err(Failure::Kernel("the kernel complained, see above".into()));
+            return Err(Failure::Kernel(COMPLAINED.into()));
         }
         let code = match exit {
             Exit::Code(code) => code,

@@ -53,6 +53,8 @@ pub struct Job {
     pub scenario: Scenario,
     /// How long its calls may take.
     pub patience: Patience,
+    /// It ran before, and what it showed is to be seen again: it is not forgotten.
+    pub again: bool,
 }
 
 /// What came of a scenario, or of the machine it was on.
@@ -163,8 +165,15 @@ impl Runner {
         self.waiting.push_back(job);
     }
 
-    /// Forgets what was taken and not yet given to the guest.
+    /// Forgets what was taken and not yet given to the guest, or was lost with one, unless it ran before.
     pub fn forget_waiting(&mut self) {
+        self.waiting.retain(|job| job.again);
+    }
+
+    /// Ends the machine and forgets all that has not come to its end. What the machine still had to say comes from
+    /// [`Runner::next`].
+    pub fn abandon(&mut self) {
+        self.stop();
         self.waiting.clear();
     }
 
@@ -297,6 +306,10 @@ impl Runner {
                 scenario: job.scenario.clone(),
             };
             self.next_run = self.next_run.wrapping_add(1);
+            if self.under_way.is_empty() {
+                // that it said nothing while it had nothing to do is no silence
+                self.last_news = Instant::now();
+            }
             self.under_way.push_back(job);
             if guest.machine.send(&message).is_err() {
                 // the machine has ended; its last event says how
@@ -312,8 +325,10 @@ impl Runner {
     fn boot(&mut self) -> Result<(), Failure> {
         let guest = match self.spec.boot() {
             Ok(guest) => guest,
-            // what has booted before can be used: this is an accident
-            Err(failure) if self.boots > 0 => return self.lost(&failure.to_string()),
+            // what has booted before can be used: this is an accident, unless the kernel died of being set up
+            Err(failure) if self.boots > 0 && !matches!(failure, Failure::Kernel(_)) => {
+                return self.lost(&failure.to_string());
+            }
             Err(failure) => return Err(failure),
         };
         self.boots += 1;
@@ -322,10 +337,10 @@ impl Runner {
         }
         self.release.clone_from(&guest.release);
         self.last_news = Instant::now();
-        for splat in &guest.early {
+        for Splat { headline, text, .. } in &guest.early {
             let violation =
-                crash(Invariant::Splat, splat, "the kernel complained while it was set up");
-            self.crashed(violation, String::new());
+                crash(Invariant::Splat, headline, "the kernel complained while it was set up");
+            self.crashed(violation, text.clone());
         }
         self.guest = Some(guest);
         Ok(())
@@ -395,7 +410,7 @@ impl Runner {
                 self.discard_machine();
                 Ok(())
             }
-            None => self.lost(&reason(&ending)),
+            None => self.lost(&ending.to_string()),
         }
     }
 
@@ -474,26 +489,68 @@ impl Runner {
     }
 }
 
-/// An ending that is not the kernel's doing, for a person to read.
-fn reason(ending: &Ending) -> String {
-    match ending {
-        Ending::Panic(panic) => format!("its kernel panicked: {}", panic.headline),
-        Ending::Reset => "it was reset".to_owned(),
-        Ending::PoweredOff => "it switched itself off".to_owned(),
-        Ending::AgentDied(words) => format!("its agent died: {words}"),
-        Ending::Garbled(why) => format!("its messages made no sense: {why}"),
-        Ending::Killed { signal } => format!("qemu was killed by signal {signal}"),
-        Ending::Exited { code, stderr } => {
-            format!("qemu ended with code {code}: {}", stderr.trim())
-        }
-    }
-}
-
 fn crash(invariant: Invariant, headline: &str, evidence: &str) -> Violation {
     Violation {
         invariant,
         diagnosis: headline.to_owned(),
         record: None,
         evidence: format!("{evidence}: {headline}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use scenario::payload::Key;
+    use vm::accel::Accel;
+    use vm::machine::MachineSpec;
+    use vm::wire::{Pairing, Plan};
+
+    use super::*;
+
+    /// A runner that never boots, because nothing is asked of it that needs a machine.
+    fn runner() -> Runner {
+        let machine = MachineSpec {
+            kernel: PathBuf::new(),
+            agent: PathBuf::new(),
+            accel: Accel::Tcg,
+            vcpus: 1,
+            memory_mib: 0,
+            writable: Vec::new(),
+            cwd: PathBuf::new(),
+            console_log: PathBuf::new(),
+            boot_limit: Duration::ZERO,
+            append: Vec::new(),
+        };
+        let plan = Plan {
+            modules: Vec::new(),
+            pairing: Pairing::None,
+            counters: None,
+            points: None,
+            key: Key::from_seed(1),
+            connect_within: Duration::ZERO,
+        };
+        Runner::new(guest::Spec { machine, plan, kernel_given: false, reference: None })
+    }
+
+    fn job(number: u64, again: bool) -> Job {
+        Job { number, scenario: Scenario::default(), patience: Patience::Judging, again }
+    }
+
+    #[test_log::test]
+    fn what_ran_before_is_not_forgotten_at_the_end_but_abandoned() {
+        let mut runner = runner();
+        runner.push(job(0, false));
+        runner.forget_waiting();
+        assert!(runner.is_idle());
+        runner.under_way.extend([job(1, true), job(2, false)]);
+        runner.discard_machine();
+        runner.forget_waiting();
+        let left: Vec<u64> = runner.waiting.iter().map(|job| job.number).collect();
+        assert_eq!(left, [1]);
+        runner.under_way.push_back(job(3, true));
+        runner.abandon();
+        assert!(runner.is_idle());
     }
 }

@@ -146,13 +146,14 @@ impl Tally {
         artifacts: impl FnOnce() -> Artifacts,
     ) -> Result<Option<FindingKey>, WriteError> {
         let key = FindingKey::of(violation);
-        let number = job.map_or(0, |job| job.number);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.finding.count += 1;
             if entry.shown_by.len() < SHOWN_BY {
                 entry.shown_by.extend(job.map(|job| job.scenario.clone()));
             }
-            if number < entry.finding.first_scenario {
+            if let Some(number) = job.map(|job| job.number)
+                && number < entry.finding.first_scenario
+            {
                 // machines run side by side: an earlier scenario may answer later
                 entry.artifacts = artifacts();
                 entry.shown_by.insert(0, entry.artifacts.original.clone());
@@ -171,7 +172,8 @@ impl Tally {
             id: key.id(),
             claims: if self.context.pairs { claims_against(&key) } else { Vec::new() },
             count: 1,
-            first_scenario: number,
+            // before the first one, where there is none
+            first_scenario: job.map_or(0, |job| job.number),
             first_s: self.started.elapsed().as_secs_f64(),
             ops_original: artifacts.original.steps.len(),
             ops_shrunk: artifacts.scenario.steps.len(),

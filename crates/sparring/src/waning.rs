@@ -36,22 +36,33 @@ impl Waning {
         verdict: Verdict,
         is_known: impl Fn(&Violation) -> bool,
     ) -> Option<Verdict> {
-        let is_long = waited(history) >= u64::from(history.bounds.call_ms);
-        if is_long && patience == Patience::Judging && !verdict.violations().is_empty() {
+        let is_broken = !verdict.violations().is_empty();
+        if patience == Patience::Judging && is_broken && is_long(history) {
             self.0.store(true, Ordering::Relaxed);
         }
-        match verdict {
-            Verdict::Fail(violations) if is_long && patience == Patience::Hurried => {
-                let is_sure = |violation: &Violation| {
-                    is_known(violation) || is_in_the_bytes(violation.invariant)
-                };
-                let (sure, doubtful): (Vec<_>, Vec<_>) = violations.into_iter().partition(is_sure);
-                // rather one thing that may not come again than two
-                let counts = doubtful.is_empty() || !sure.iter().all(is_known);
-                counts.then_some(Verdict::Fail(sure))
-            }
-            verdict => Some(verdict),
+        match patience {
+            Patience::Hurried => hurried(history, verdict, is_known),
+            _ => Some(verdict),
         }
+    }
+}
+
+/// What a hurried scenario showed, as far as it counts: see [`Waning::what_counts`].
+pub fn hurried(
+    history: &History,
+    verdict: Verdict,
+    is_known: impl Fn(&Violation) -> bool,
+) -> Option<Verdict> {
+    match verdict {
+        Verdict::Fail(violations) if is_long(history) => {
+            let is_sure =
+                |violation: &Violation| is_known(violation) || is_in_the_bytes(violation.invariant);
+            let (sure, doubtful): (Vec<_>, Vec<_>) = violations.into_iter().partition(is_sure);
+            // rather one thing that may not come again than two
+            let counts = doubtful.is_empty() || !sure.iter().all(is_known);
+            counts.then_some(Verdict::Fail(sure))
+        }
+        verdict => Some(verdict),
     }
 }
 
@@ -61,12 +72,11 @@ fn is_in_the_bytes(invariant: Invariant) -> bool {
     matches!(invariant, Order | Duplicate | Corrupt | CrossTalk | ConcurrentSend | ConcurrentRecv)
 }
 
-/// How long the calls of a scenario took together, in milliseconds: one that took less than a bound has not waited one
-/// out.
-fn waited(history: &History) -> u64 {
+/// Whether the calls of a scenario together took a bound: else none has waited one out.
+fn is_long(history: &History) -> bool {
     let first = history.records.first().map_or(0, |record| record.call_ns);
     let last = history.records.iter().map(|record| record.return_ns).max().unwrap_or(first);
-    last.saturating_sub(first) / 1_000_000
+    last.saturating_sub(first) / 1_000_000 >= u64::from(history.bounds.call_ms)
 }
 
 #[cfg(test)]

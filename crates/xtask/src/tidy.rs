@@ -82,9 +82,15 @@ impl Source {
         self.path.iter().any(|part| part == "tests" || part == "tests.rs")
     }
 
-    /// The lines before the first unit test.
+    /// The lines before the unit tests, which are a module within the file.
     fn code_lines(&self) -> usize {
-        self.text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
+        let next = self.text.lines().skip(1).map(Some).chain([None]);
+        let begins = |(line, next): (&str, Option<&str>)| {
+            let module =
+                next.is_some_and(|next| next.trim().starts_with("mod ") && next.ends_with('{'));
+            line.trim() == "#[cfg(test)]" && module
+        };
+        self.text.lines().zip(next).take_while(|lines| !begins(*lines)).count()
     }
 }
 
@@ -305,8 +311,10 @@ mod tests {
         assert!(length(&source("crates/a/src/lib.rs", &long)).is_some());
         assert!(length(&source("crates/a/tests/all.rs", &long)).is_none());
         assert!(length(&source("README.md", &long)).is_none());
-        let tests = format!("x\n#[cfg(test)]\n{long}");
+        let tests = format!("x\n#[cfg(test)]\nmod tests {{\n{long}}}\n");
         assert!(length(&source("crates/a/src/lib.rs", &tests)).is_none());
+        let elsewhere = format!("x\n#[cfg(test)]\nmod tests;\n{long}");
+        assert!(length(&source("crates/a/src/lib.rs", &elsewhere)).is_some());
         assert!(length(&source("fuzz/fuzz_targets/a.rs", &"x\n".repeat(61))).is_some());
     }
 
@@ -328,7 +336,7 @@ mod tests {
         assert!(
             purity(&source("crates/judge/src/lib.rs", "// fs::read is not for us\n")).is_empty()
         );
-        let test = format!("#[cfg(test)]\n{read}");
+        let test = format!("#[cfg(test)]\nmod tests {{\n{read}}}\n");
         assert!(purity(&source("crates/judge/src/lib.rs", &test)).is_empty());
     }
 

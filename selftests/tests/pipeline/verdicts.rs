@@ -76,8 +76,9 @@ fn canary_a_wrong_expectation_fails() -> Result<(), Failed> {
 fn the_series_breaks_the_contract() -> Result<(), Failed> {
     let series = series().ok_or("no series")?;
     let out = tempfile::tempdir()?;
-    // on this kernel many a call sleeps until its bound: sixty scenarios find enough
-    let flags = ["fuzz", "--scenarios", "60", "--seed", "1", "--out"];
+    // these find more than a dozen things that come back every time; a little later comes a race that takes minutes to
+    // confirm, which is shown by the tests of `confirm.rs`
+    let flags = ["fuzz", "--scenarios", "30", "--seed", "1", "--out"];
     expect(1, sparring().args(flags).arg(out.path()).arg("--series").arg(&series))?;
     let summary = summary(out.path())?;
     check(number(&summary, "ring_bytes")? > 0.0, &summary)?;

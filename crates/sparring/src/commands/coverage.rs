@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anstream::{print, println};
 use generate::Scope;
@@ -15,8 +14,9 @@ use vm::kernel::{self, Cache, Kernel};
 use vm::patience::Patience;
 
 use crate::campaign::Campaign;
-use crate::commands::fuzz::{DEFAULT_TIME, clock_seed, prepare, processors};
-use crate::commands::{duration, print_json, read_ring};
+use crate::commands::fuzz::{Work, prepare};
+use crate::commands::{print_json, read_ring};
+use crate::confirm::racing;
 use crate::covered::{self, Question};
 use crate::exit::{Failure, Outcome};
 use crate::interrupt;
@@ -34,18 +34,8 @@ pub struct Args {
     files: Vec<PathBuf>,
     #[command(flatten)]
     target: TargetArgs,
-    /// Seed of the campaign: the same seed gives the same scenarios [default: from the clock]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// How long to run, such as 90s, 10m or 2h [default: 60s, or no limit with --scenarios]
-    #[arg(long, value_parser = duration)]
-    time: Option<Duration>,
-    /// How many scenarios to run
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    scenarios: Option<u64>,
-    /// VMs at the same time [default: one per processor]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
-    jobs: Option<u16>,
+    #[command(flatten)]
+    work: Work,
     /// Where the report, index.html, goes, and what the campaign finds
     #[arg(long, default_value = "coverage", value_name = "DIR")]
     out: PathBuf,
@@ -139,15 +129,15 @@ fn campaign(
     out: &Path,
     interrupted: &AtomicBool,
 ) -> Result<Ran, Failure> {
-    let seed = args.seed.unwrap_or_else(clock_seed);
+    let seed = args.work.seed();
     eprintln!("cover {} with seed {seed} on {}", target.name, target.accel);
     let campaign = Campaign {
         target,
         seed,
         scope: Scope::default(),
-        time: args.time.or(args.scenarios.is_none().then_some(DEFAULT_TIME)),
-        scenarios: args.scenarios,
-        jobs: args.jobs.map_or_else(processors, usize::from),
+        time: args.work.time(),
+        scenarios: args.work.scenarios(),
+        jobs: args.work.jobs(),
         vcpus: None,
         out: out.to_owned(),
         stop_on_first: false,
@@ -178,7 +168,7 @@ fn replay(
     out: &Path,
     interrupted: &AtomicBool,
 ) -> Result<Ran, Failure> {
-    let mut spec = target.spec(Key::from_seed(0), out.join("console.log"))?;
+    let mut spec = racing(target.spec(Key::from_seed(0), out.join("console.log"))?);
     spec.plan.points = Some(reach.list().to_owned());
     let mut runner = Runner::new(spec);
     let mut findings = BTreeSet::new();
@@ -187,7 +177,8 @@ fn replay(
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
-        runner.push(Job { number, scenario: scenario.clone(), patience: Patience::Judging });
+        let (scenario, patience) = (scenario.clone(), Patience::Judging);
+        runner.push(Job { number, scenario, patience, again: false });
         while !runner.is_idle() {
             match runner.next()? {
                 Event::Ran(job, history, reached) => {

@@ -54,10 +54,11 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// A kernel tree; it is never written to [default: Debian's packaged source]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, env = "SPARRING_TREE", hide_env_values = true, value_name = "DIR")]
     tree: Option<PathBuf>,
     /// What the kernel is built to see: some faults show on one flavour alone
     #[arg(long, default_value = "kcov", value_name = "kcov|kasan|kcsan|fast")]
+    #[arg(env = "SPARRING_FLAVOUR", hide_env_values = true)]
     flavour: Flavour,
     /// Where evaluation.json and the campaigns go; what is there is gone on with
     #[arg(long, default_value = "evaluation", value_name = "DIR")]

@@ -19,22 +19,14 @@ use crate::reach::Reach;
 use crate::target::TargetArgs;
 
 /// How long a campaign runs where neither time nor number is given.
-pub const DEFAULT_TIME: Duration = Duration::from_secs(60);
+const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
-/// Run a campaign: many scenarios from one seed, judged, shrunk and filed.
+/// How much a campaign is to do.
 #[derive(clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    target: TargetArgs,
+pub struct Work {
     /// Seed of the campaign: the same seed gives the same scenarios [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
-    /// How the endpoints of all scenarios reach each other [default: every way]
-    #[arg(long, value_name = "loopback|veth|bridge")]
-    topology: Option<Topology>,
-    /// The address family of all scenarios [default: both]
-    #[arg(long, value_name = "v4|v6")]
-    family: Option<Family>,
     /// How long to run, such as 90s, 10m or 2h [default: 60s, or no limit with --scenarios]
     #[arg(long, value_parser = duration)]
     time: Option<Duration>,
@@ -44,6 +36,44 @@ pub struct Args {
     /// VMs at the same time [default: one per processor]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
+}
+
+impl Work {
+    /// The seed; one from the clock where none is given.
+    pub fn seed(&self) -> u64 {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs());
+        self.seed.unwrap_or_else(now)
+    }
+
+    /// How long to run, if not for ever.
+    pub fn time(&self) -> Option<Duration> {
+        self.time.or(self.scenarios.is_none().then_some(DEFAULT_TIME))
+    }
+
+    /// How many scenarios to run at most.
+    pub fn scenarios(&self) -> Option<u64> {
+        self.scenarios
+    }
+
+    /// VMs at the same time.
+    pub fn jobs(&self) -> usize {
+        self.jobs.map_or_else(processors, usize::from)
+    }
+}
+
+/// Run a campaign: many scenarios from one seed, judged, shrunk and filed.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    work: Work,
+    /// How the endpoints of all scenarios reach each other [default: every way]
+    #[arg(long, value_name = "loopback|veth|bridge")]
+    topology: Option<Topology>,
+    /// The address family of all scenarios [default: both]
+    #[arg(long, value_name = "v4|v6")]
+    family: Option<Family>,
     /// Processors of each VM [default: by turns 2, where the host has them, and 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=8))]
     vcpus: Option<u32>,
@@ -64,7 +94,7 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let out = prepare(&args.out)?;
     // not before: until here a signal may end the process, and with it a kernel build
     let interrupted = interrupt::flag()?;
-    let seed = args.seed.unwrap_or_else(clock_seed);
+    let seed = args.work.seed();
     eprintln!("fuzz {} with seed {seed} on {}", target.name, target.accel);
     let code = target.code()?;
     let reach = code.map(|code| Reach::new(&code, &out.join("points"))).transpose()?;
@@ -72,9 +102,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
         target,
         seed,
         scope: Scope { topology: args.topology, family: args.family },
-        time: args.time.or(args.scenarios.is_none().then_some(DEFAULT_TIME)),
-        scenarios: args.scenarios,
-        jobs: args.jobs.map_or_else(processors, usize::from),
+        time: args.work.time(),
+        scenarios: args.work.scenarios(),
+        jobs: args.work.jobs(),
         vcpus: args.vcpus,
         out,
         stop_on_first: args.stop_on_first,
@@ -112,11 +142,6 @@ pub fn prepare(out: &Path) -> Result<PathBuf, Failure> {
         eprintln!("the campaign in {} is now in {}", out.display(), aside.display());
     }
     fs::create_dir_all(out).and_then(|()| out.canonicalize()).map_err(failed)
-}
-
-/// A seed for a campaign that is given none.
-pub fn clock_seed() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs())
 }
 
 /// VMs at the same time, where nothing is said.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anstream::eprintln;
+use report::UNFINISHED;
 use scenario::payload::Key;
 use vm::wire::{Exit, REFUSED, SHOW_ONLY};
 
@@ -86,6 +87,10 @@ fn fuzz(
     interrupted: &AtomicBool,
 ) -> Result<ExitCode, Failure> {
     let scratch = scratch("fuzz")?;
+    if line.work() == Work::Fuzz {
+        // of an earlier run; where it cannot be removed, comparisons are wrong on the safe side
+        let _ = std::fs::remove_file(line.artifact(UNFINISHED));
+    }
     let mut line = line.clone();
     let mut written = line.written();
     if line.work() == Work::Merge && line.flag("merge_control_file").is_none() {
@@ -133,8 +138,13 @@ fn conclude(
     let finds = matches!(line.work(), Work::Fuzz | Work::Replay);
     if finds && docket.has_findings() {
         // what was found stands, whatever ended the others
-        for failure in ended.into_iter().filter_map(Result::err) {
-            eprintln!("sparring: ended early: {failure}");
+        let early = ended.into_iter().filter_map(Result::err).map(|e| format!("ended early: {e}"));
+        let early: Vec<String> = early.collect();
+        early.iter().for_each(|words| eprintln!("sparring: {words}"));
+        if !early.is_empty() && line.work() == Work::Fuzz {
+            let note = line.artifact(UNFINISHED);
+            let failed = |e| Failure::Harness(format!("{}: {e}", note.display()));
+            std::fs::write(&note, early.join("\n") + "\n").map_err(failed)?;
         }
         return Ok(line.crash_code().into());
     }

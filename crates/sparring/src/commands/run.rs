@@ -74,8 +74,13 @@ impl Shown {
     /// Counts what one replay violated.
     fn count(&mut self, replayed: &Replayed) {
         let history = replayed.judged.as_ref().map(|(_, history)| history);
+        let mut seen = Vec::new();
         for violation in replayed.violations() {
             let key = FindingKey::of(violation);
+            if seen.contains(&key) {
+                continue; // the kernel may say the same several times in one replay
+            }
+            seen.push(key.clone());
             match self.violations.iter_mut().find(|c| FindingKey::of(&c.violation) == key) {
                 Some(counted) => counted.reliability.hits += 1,
                 None => self.violations.push(Counted {
@@ -144,6 +149,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     let mut replay = Replay::new(Runner::new(spec), target.contract, Patience::Judging);
     let mut results = Vec::new();
     for (file, scenario) in args.files.iter().zip(&scenarios) {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
         let mut shown = match repeat(&mut replay, file, scenario, args.repeat, &interrupted) {
             Ok(shown) => shown,
             Err(failure) => {
@@ -173,7 +181,9 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     }
     Ok(if results.iter().any(|shown| !shown.violations.is_empty()) {
         Outcome::Violation
-    } else if results.iter().any(|shown| shown.inconclusive > 0 || shown.replays < args.repeat) {
+    } else if results.len() < args.files.len()
+        || results.iter().any(|shown| shown.inconclusive > 0 || shown.replays < args.repeat)
+    {
         Outcome::Unfinished
     } else {
         Outcome::Pass

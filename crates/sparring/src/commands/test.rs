@@ -1,6 +1,8 @@
 //! `sparring test`: every test: style, host unit tests, then the selftests in the VM.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -27,6 +29,16 @@ struct Stage {
     cargo: &'static [&'static str],
     environment: Vec<(&'static str, OsString)>,
 }
+
+/// What became of a stage that failed.
+struct Failed {
+    name: String,
+    /// The last lines that it said, where nobody watched.
+    end: VecDeque<String>,
+}
+
+/// How many lines of a failed stage are said again: those of a test that panicked, or of a kernel that did.
+const END: usize = 80;
 
 const STYLE: &[&str] = &["run", "--quiet", "--release", "--package", "xtask", "--", "tidy"];
 const HOST: &[&str] =
@@ -78,19 +90,26 @@ pub fn run(args: &Args) -> Result<Outcome, Failure> {
     if failed.is_empty() {
         return Ok(Outcome::Pass);
     }
-    Err(Failure::Harness(format!("{} tests failed: see above", failed.join(" and "))))
+    for Failed { name, end } in &failed {
+        if !end.is_empty() {
+            println!("== the end of the {name} tests, which failed:");
+        }
+        end.iter().for_each(|line| println!("{line}"));
+    }
+    let names: Vec<_> = failed.into_iter().map(|failed| failed.name).collect();
+    Err(Failure::Harness(format!("{} tests failed: see above", names.join(" and "))))
 }
 
-/// Runs them all, whatever fails, and collects the names of those that do.
-fn run_stages(root: &Path, stages: Vec<Stage>, failed: &mut Vec<String>) -> Result<(), Failure> {
+/// Runs them all, whatever fails, and collects those that do.
+fn run_stages(root: &Path, stages: Vec<Stage>, failed: &mut Vec<Failed>) -> Result<(), Failure> {
     for stage in stages {
         let started = Instant::now();
         println!("== {} tests", stage.name);
-        let passed = stage.run(root)?;
+        let (passed, end) = stage.run(root)?;
         let result = if passed { "passed" } else { "failed" };
         println!("== {} tests {result} in {:.0} s", stage.name, started.elapsed().as_secs_f64());
         if !passed {
-            failed.push(stage.name);
+            failed.push(Failed { name: stage.name, end });
         }
     }
     Ok(())
@@ -151,7 +170,8 @@ fn kernel(series: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 impl Stage {
-    fn run(&self, root: &Path) -> Result<bool, Failure> {
+    /// Whether it passes; and the end of what it says where that goes into a log, of which CI may show a part only.
+    fn run(&self, root: &Path) -> Result<(bool, VecDeque<String>), Failure> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         // what the user fuzzes is no business of the tests
@@ -161,10 +181,38 @@ impl Stage {
         command
             .args(self.cargo)
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
-            .current_dir(root)
-            .status()
-            .map(|status| status.success())
-            .map_err(|e| Failure::Harness(format!("cannot start cargo: {e}; install Rust")))
+            .current_dir(root);
+        let no_cargo = |e| Failure::Harness(format!("cannot start cargo: {e}; install Rust"));
+        if io::stdout().is_terminal() {
+            let status = command.status().map_err(no_cargo)?;
+            return Ok((status.success(), VecDeque::new()));
+        }
+        let no_pipe = |e| Failure::Harness(format!("cannot read what the tests say: {e}"));
+        let (reader, writer) = io::pipe().map_err(no_pipe)?;
+        command.stdout(writer.try_clone().map_err(no_pipe)?).stderr(writer);
+        let mut child = command.spawn().map_err(no_cargo)?;
+        drop(command); // and with it our ends of the pipe
+        let end = copy_lines(reader).map_err(no_pipe)?;
+        let status = child.wait().map_err(no_cargo)?;
+        Ok((status.success(), end))
+    }
+}
+
+/// Says what comes, and gives its last lines.
+fn copy_lines(from: PipeReader) -> io::Result<VecDeque<String>> {
+    let mut end = VecDeque::new();
+    let mut from = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        if from.read_until(b'\n', &mut line)? == 0 {
+            return Ok(end);
+        }
+        let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+        println!("{line}");
+        if end.len() == END {
+            end.pop_front();
+        }
+        end.push_back(line);
     }
 }
 

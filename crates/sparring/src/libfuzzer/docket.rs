@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anstream::eprintln;
 use judge::Contract;
 use report::{FindingKey, WriteError};
+use scenario::verdict::Doubt;
 use scenario::{History, Scenario, Verdict, Violation};
 use vm::wire::Reached;
 
@@ -16,6 +17,7 @@ use super::line::{Line, Work};
 use crate::exit::Failure;
 use crate::reach::Reach;
 use crate::target::Target;
+use crate::waning;
 
 /// How many scenarios may fail to run, if they are less than a tenth of all.
 const BROKEN: u64 = 20;
@@ -74,17 +76,27 @@ impl<'a> Docket<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges an execution and files what it violated.
+    /// Judges an execution and files what it violated. What a hurried one may only show because it was hurried is
+    /// inconclusive.
     pub fn executed(
         &self,
         scenario: &Scenario,
         history: &History,
+        is_hurried: bool,
         reached: &Reached,
     ) -> Result<(), Failure> {
         let verdict = judge::judge(scenario, history, self.contract);
         if let Verdict::Error(reason) = &verdict {
             return self.broke(&format!("cannot judge: {reason}"));
         }
+        let is_known =
+            |violation: &Violation| self.lock().found.contains(&FindingKey::of(violation));
+        let verdict = if is_hurried {
+            let counts = waning::hurried(history, verdict, is_known);
+            counts.unwrap_or(Verdict::Inconclusive(Doubt::CallStillWaiting))
+        } else {
+            verdict
+        };
         {
             let mut state = self.lock();
             state.executed += 1;
@@ -115,6 +127,9 @@ impl<'a> Docket<'a> {
 
     /// Files what the outside saw of a kernel; whether it is new.
     pub fn crashed(&self, crash: &Crash<'_>) -> Result<bool, Failure> {
+        if self.contract.exemption(&crash.violation).is_some() {
+            return Ok(false);
+        }
         let Some(suspect) = crash.suspect else {
             let key = FindingKey::of(&crash.violation);
             let FindingKey { invariant, diagnosis } = &key;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use scenario::history::Bounds;
 use scenario::{Invariant, Scenario, Violation};
 use vm::machine::{Ending, Event, Machine, Streams};
 use vm::patience::{Patience, bounds, to_connect};
@@ -74,6 +75,8 @@ struct Watch {
     news: Instant,
     /// A complaint that nobody has heard before: the guest is to be replaced.
     complained: Option<String>,
+    /// The time limits of inputs that are not hurried.
+    bounds: Bounds,
 }
 
 impl Seat<'_> {
@@ -148,7 +151,8 @@ impl Seat<'_> {
         thread::scope(|scope| {
             scope.spawn(move || pass_on(&streams.stdout, prefix, &mut io::stdout()));
             scope.spawn(move || pass_on(&streams.stderr, prefix, &mut io::stderr()));
-            let mut watch = Watch::new();
+            let mut watch =
+                Watch::new(bounds(machine.hello().took.as_secs_f64(), Patience::Judging));
             // the machine's end ends the streams
             let end = self.listen(machine, end_at, &mut watch)?;
             Ok((end, watch.runs))
@@ -159,8 +163,14 @@ impl Seat<'_> {
     fn write_errand(&self, machine: &Machine) -> Result<PathBuf, Failure> {
         let boot_s = machine.hello().took.as_secs_f64();
         let plan = Plan { connect_within: to_connect(boot_s), ..self.spec.plan.clone() };
-        let bounds = bounds(boot_s, Patience::Judging);
-        let errand = Errand { plan, bounds, deadly: self.docket.deadly() };
+        let hurried =
+            if self.line.work() == Work::Fuzz { Patience::Hurried } else { Patience::Judging };
+        let errand = Errand {
+            plan,
+            bounds: bounds(boot_s, Patience::Judging),
+            hurried: bounds(boot_s, hurried),
+            deadly: self.docket.deadly(),
+        };
         let path = self.scratch.join(format!("errand-{}", self.vm));
         let failed = |why: String| Failure::Harness(format!("{}: {why}", path.display()));
         let bytes = postcard::to_stdvec(&errand).map_err(|e| failed(e.to_string()))?;
@@ -231,7 +241,8 @@ impl Seat<'_> {
             }
             Event::Message(FromGuest::Done { number, history, reached }) => {
                 let scenario = watch.returned(number)?;
-                self.docket.executed(&scenario, &history, &reached)?;
+                let is_hurried = history.bounds != watch.bounds;
+                self.docket.executed(&scenario, &history, is_hurried, &reached)?;
                 watch.keep(scenario);
             }
             Event::Message(FromGuest::Failed { number, reason }) => {
@@ -275,7 +286,7 @@ impl Seat<'_> {
             if watch.under_way.take().is_some() {
                 self.docket.broke("its guest was lost")?;
             }
-            return Ok(End::Lost(format!("{ending:?}")));
+            return Ok(End::Lost(ending.to_string()));
         };
         self.crash(Invariant::Panic, &panic.headline, "the kernel died", &panic.text, watch)?;
         Ok(End::Kernel(panic.headline))
@@ -307,13 +318,14 @@ impl Seat<'_> {
 }
 
 impl Watch {
-    fn new() -> Watch {
+    fn new(bounds: Bounds) -> Watch {
         Watch {
             under_way: None,
             recent: VecDeque::new(),
             runs: 0,
             news: Instant::now(),
             complained: None,
+            bounds,
         }
     }
 
