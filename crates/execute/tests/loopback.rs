@@ -197,7 +197,7 @@ fn a_full_connection_says_eagain_and_still_drains() {
     // More calls than the buffers have room for packets: where softirqs are late, acknowledgements
     // free room between two calls, and any of them may still be accepted in part.
     let mut steps = vec![(CLIENT, Op::Set(SockOption::SndBuf(4096)))];
-    steps.extend([(CLIENT, send(1 << 20)); 32]);
+    steps.extend([(CLIENT, send(1 << 18)); 32]);
     let mut scenario = scenario(&steps);
     scenario.setup.push(Setup {
         pair: 0,
