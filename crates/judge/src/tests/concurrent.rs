@@ -220,6 +220,38 @@ fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
 }
 
 #[test_log::test]
+fn a_send_the_other_way_excuses_no_lost_wake_up() {
+    let buffer = Buffer::Mapped;
+    let recv = Op::Recv { len: 100, flags: NONE, buffer, by: By::Call };
+    let beside = |waiting, sends_until_ms: u64, sent| {
+        Story::blocking()
+            .call(Server, waiting, Outcome::Stuck)
+            .lasting_ms(400)
+            .send(Client, 10)
+            .while_us(500, 600)
+            .value(Server, Op::Inq, 10)
+            .second()
+            .while_us(1_000, 1_001)
+            .poll(Server, Ready::IN | Ready::RDNORM | Ready::OUT | Ready::WRNORM)
+            .second()
+            .while_us(1, 2)
+            .sent(Server, 100, scenario::SendFlags::empty(), sent)
+            .second()
+            .while_us(10, sends_until_ms * 1_000)
+    };
+    let slept_on = [(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")];
+    beside(recv, 20, Outcome::Value(100)).breaks(&slept_on);
+    beside(recv, 390, Outcome::Stuck).breaks(&slept_on);
+    // it may have kept the socket to itself
+    beside(recv, 390, Outcome::Value(100)).passes();
+    let wait = |events| Op::Wait { events, timeout_ms: 0, by: Waiter::Poll };
+    beside(wait(Ready::IN), 20, Outcome::Value(100))
+        .breaks(&[(Invariant::Wakeup, "wait-sleeps-while-ready")]);
+    // nor does it leave the room that it takes
+    beside(wait(Ready::OUT), 20, Outcome::Value(100)).passes();
+}
+
+#[test_log::test]
 fn each_connection_has_its_own_bytes() {
     let two = |pair, data| {
         let mut story = Story::new().send(Client, 50).got(Server, 50, NONE, vec![data]);
