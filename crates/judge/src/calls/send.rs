@@ -225,6 +225,7 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let side = model.side(call.record.endpoint).clone();
     // enough room that tcp_wmem_schedule cannot fail for the protocol's sake
     let light = model.outgoing(call.record.endpoint).accepted < 1 << 20;
+    let roomy = light && is_empty(model, call, ask);
     let complaint = if ask.len == 0 {
         let because = "a send of no bytes needs no room";
         Some((Invariant::ZeroLength, "send-fails", because))
@@ -244,12 +245,25 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     } else if side.writable && light {
         let because = "the poll just before reported POLLOUT";
         Some((Invariant::Readiness, "out-then-eagain", because))
+    } else if roomy {
+        let because = "every accepted byte is acknowledged, so that the send buffer is empty";
+        Some((ask.rule(), "eagain-with-room", because))
     } else {
         None
     };
     if let Some((invariant, diagnosis, because)) = complaint {
         model.blame(call, invariant, diagnosis, because);
     }
+}
+
+/// Whether the send buffer is certainly empty, where a plain send takes at least a byte: `sk_stream_memory_free` asks how
+/// much is queued, what is acknowledged is not (`tcp_clean_rtx_queue`), and the first segment gets its memory by force
+/// (`tcp_stream_alloc_skb`, `tcp_wmem_schedule`).
+fn is_empty(model: &Model<'_>, call: Call<'_>, ask: Ask) -> bool {
+    let stream = model.outgoing(call.record.endpoint);
+    let plain = matches!(ask.by, By::Call | By::Vector(_));
+    let is_known = stream.acked == stream.accepted && stream.unsure == 0 && !stream.lost_track;
+    plain && is_known && !ask.flags.contains(SendFlags::ZEROCOPY)
 }
 
 /// `send-to-dead`: what was sent to a closed peer is answered by a reset, it is not swallowed.

@@ -27,10 +27,28 @@ fn send_returns_one_to_len() {
     Story::new()
         .sent(Client, 5, plain, failed(Errno::EPIPE))
         .breaks(&[(Invariant::SendResult, "epipe-while-open")]);
-    Story::new().sent(Client, 5, plain, failed(Errno::EAGAIN)).passes();
+    Story::new().send(Client, 9).sent(Client, 5, plain, failed(Errno::EAGAIN)).passes();
     Story::blocking()
         .sent(Client, 5, plain, failed(Errno::EAGAIN))
         .breaks(&[(Invariant::SendResult, "eagain-while-blocking")]);
+}
+
+#[test_log::test]
+fn an_empty_send_buffer_has_room() {
+    let full = |story: Story, flags| story.sent(Client, 5, flags, failed(Errno::EAGAIN));
+    let plain = SendFlags::empty();
+    let empty = [(Invariant::SendResult, "eagain-with-room")];
+    let sent = || Story::new().send(Client, 9);
+    full(Story::new(), plain).breaks(&empty);
+    full(sent().value(Client, Op::Outq, 0), plain).breaks(&empty);
+    full(sent().recv(Server, 9, 0..9).outq_was(0), plain).breaks(&empty);
+    full(sent().value(Client, Op::Outq, 1), plain).passes();
+    // what was received may not be acknowledged yet
+    full(sent().recv(Server, 9, 0..9).outq_was(9), plain).passes();
+    // memory may be short for much, and for the notification of MSG_ZEROCOPY
+    let much = Story::new().send(Client, 1 << 20).value(Client, Op::Outq, 0);
+    full(much, plain).passes();
+    full(Story::new(), SendFlags::ZEROCOPY).passes();
 }
 
 #[test_log::test]
