@@ -6,7 +6,7 @@ use scenario::history::{At, Errno, Outcome};
 use scenario::{Buffer, By, Invariant, Op, SendFlags};
 
 use crate::calls::{mapped, time};
-use crate::model::{Call, Ending, Model};
+use crate::model::{Call, Ending, Model, Signals};
 
 const ENOBUFS: Errno = Errno(105);
 const ETIMEDOUT: Errno = Errno(110);
@@ -66,8 +66,39 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
         model.blame(call, invariant, diagnosis, because);
     }
     take(model, call, count.min(ask.len), ask.flags, true);
+    // its own bytes may have met a closed peer
+    model.note_exposure();
+    if !model.nonblocking(call.record) {
+        short(model, call, ask, count);
+    }
     backpressure(model, call);
     eaten(model, call, ask, count);
+}
+
+/// `send-result`: a send that may block takes everything (`send(2)`). What ends it early is an error, a shutdown, a time
+/// limit, a signal, or memory that it cannot read (`tcp_sendmsg_locked`, `sk_stream_wait_memory`); without memory of the
+/// kernel's it waits.
+pub(crate) fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+    let record = call.record;
+    let side = model.side(record.endpoint);
+    let bound = u64::from(model.history.bounds.call_ms) * 4 / 5;
+    let interrupted =
+        record.interrupted || call.signals != Signals::None || time::lasted_ms(call) >= bound;
+    let ended = side.shut_wr || side.may_shut_wr || side.exposed || side.dead || side.murky;
+    let plain = matches!(ask.by, By::Call | By::Vector(_))
+        && ask.buffer == Buffer::Mapped
+        && !ask.flags.contains(SendFlags::ZEROCOPY);
+    let lossy = model.wire.loss_permille > 0;
+    if (1..ask.len).contains(&count)
+        && plain
+        && side.sndtimeo == 0
+        && !interrupted
+        && !ended
+        && !lossy
+    {
+        let because = "it may block, and there is no end, error, signal or time limit";
+        model.blame(call, Invariant::SendResult, "short-without-reason", because);
+    }
 }
 
 /// A send of several pieces that ends early may have met an error, which `sendmmsg(2)`, `splice(2)` and `sendfile(2)`

@@ -214,7 +214,12 @@ fn sent(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, ask: send::Ask
         model.blame(call, invariant, diagnosis, because);
     }
     match call.record.outcome {
-        Outcome::Value(count) => send::eaten(model, call, ask, count),
+        Outcome::Value(count) => {
+            if blocks(model, call, before) == Some(true) && !quiet {
+                send::short(model, call, ask, count);
+            }
+            send::eaten(model, call, ask, count);
+        }
         Outcome::Errno(Errno::EAGAIN | Errno::EFAULT) => {}
         Outcome::Errno(Errno::EPIPE) if side.shut_wr || side.may_shut_wr => {
             // it may have been the error that the reset left: nobody knows whether it is still there

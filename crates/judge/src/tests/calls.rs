@@ -34,6 +34,35 @@ fn send_returns_one_to_len() {
 }
 
 #[test_log::test]
+fn a_send_that_may_block_is_short_only_for_a_reason() {
+    let plain = SendFlags::empty();
+    let sent = |story: Story, flags, count| story.sent(Client, 100, flags, Outcome::Value(count));
+    let short = [(Invariant::SendResult, "short-without-reason")];
+    sent(Story::blocking(), plain, 100).passes();
+    sent(Story::blocking(), plain, 40).breaks(&short);
+    sent(Story::blocking(), SendFlags::MORE, 40).breaks(&short);
+    sent(Story::new(), plain, 40).passes();
+    sent(Story::blocking(), SendFlags::DONTWAIT, 40).passes();
+    sent(Story::blocking(), SendFlags::ZEROCOPY, 40).passes();
+    sent(Story::blocking(), plain, 40).interrupted().passes();
+    sent(Story::blocking(), plain, 40).lasting_ms(5_000).passes();
+    sent(Story::blocking().set_up(Client, SockOption::SndTimeo(9)), plain, 40).passes();
+    // the first of its bytes are answered by a reset
+    sent(Story::blocking().close(Server), plain, 40).passes();
+    let torn = Op::Send { len: 100, flags: plain, buffer: Buffer::Torn(40), by: By::Call };
+    Story::blocking().call(Client, torn, Outcome::Value(40)).passes();
+    // the same beside other calls
+    let beside = |op| {
+        let waits = sent(Story::blocking(), plain, 40).lasting_ms(1);
+        waits.value(Client, op, 0).second().while_us(500, 501)
+    };
+    beside(Op::Inq).breaks(&short);
+    beside(Op::Shutdown(How::Wr)).passes();
+    beside(Op::Set(SockOption::SndTimeo(9))).passes();
+    beside(Op::Signal { lane: 0, restart: true }).passes();
+}
+
+#[test_log::test]
 fn an_empty_send_buffer_has_room() {
     let full = |story: Story, flags| story.sent(Client, 5, flags, failed(Errno::EAGAIN));
     let plain = SendFlags::empty();
