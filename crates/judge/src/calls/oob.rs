@@ -90,14 +90,23 @@ fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
     }
 }
 
-/// `SIOCATMARK` says whether the urgent byte is the next one (`tcp_ioctl`).
+/// `SIOCATMARK` says whether the urgent byte is the next one (`tcp_ioctl`), be it taken already or not.
 pub(crate) fn at_mark(model: &mut Model<'_>, call: Call<'_>) {
     let stream = model.incoming(call.record.endpoint);
-    if let Outcome::Value(1..) = call.record.outcome
-        && stream.urgent.is_empty()
-        && !stream.lost_track
-    {
-        let because = "no urgent byte was ever sent";
-        model.blame(call, Invariant::Oob, "mark-without-urgent", because);
+    let Outcome::Value(value) = call.record.outcome else { return };
+    let (at, end) = (stream.at, stream.furthest());
+    let near = stream.urgent.iter().any(|mark| (at..=end).contains(mark));
+    let arrived = |mark| mark < stream.known.min(stream.acked);
+    let complaint = if value > 0 && stream.urgent.is_empty() && !stream.lost_track {
+        Some(("mark-without-urgent", "no urgent byte was ever sent"))
+    } else if value > 0 && stream.has_exact_marks() && !near {
+        Some(("mark-elsewhere", "the next byte is not an urgent one"))
+    } else if value == 0 && stream.mark() == Some(at) && arrived(at) {
+        Some(("mark-missing", "the next byte is the urgent one, which has arrived"))
+    } else {
+        None
+    };
+    if let Some((diagnosis, because)) = complaint {
+        model.blame(call, Invariant::Oob, diagnosis, because);
     }
 }

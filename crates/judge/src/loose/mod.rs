@@ -79,6 +79,9 @@ pub(crate) fn end(model: &mut Model<'_>, call: Call<'_>) {
             dispatch(model, call, &before, quiet);
         }
     }
+    if let Op::Recv { len, flags, buffer, by } = record.op {
+        recv::pass_mark(model, call, recv::Ask { len, flags, buffer, by });
+    }
     model.snapshots.remove(&call.index);
 }
 
@@ -92,7 +95,6 @@ fn dispatch(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: boo
         Op::Recv { len, flags, buffer, by } => {
             let ask = recv::Ask { len, flags, buffer, by };
             received(model, call, before, ask, quiet);
-            recv::pass_mark(model, call, ask);
             recv::put_aside(model, call, ask);
         }
         Op::Set(option) => set(model, call, option),

@@ -354,6 +354,57 @@ fn an_urgent_byte_that_arrived_is_there() {
 }
 
 #[test_log::test]
+fn a_receive_stops_at_the_mark() {
+    let urgent = || {
+        let sent = Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+        sent.send(Client, 20)
+    };
+    let both = || vec![bytes(Client, 0..9), bytes(Client, 10..30)];
+    let over = [(Invariant::Oob, "reads-over-the-mark")];
+    urgent().recv(Server, 100, 0..9).recv(Server, 100, 10..30).passes();
+    urgent().recv(Server, 100, 0..12).breaks(&over);
+    urgent().got(Server, 100, NONE, both()).breaks(&over);
+    urgent().got(Server, 100, RecvFlags::PEEK, both()).breaks(&over);
+    let inline = || urgent().set_up(Server, SockOption::OobInline(true));
+    inline().recv(Server, 100, 0..9).recv(Server, 100, 9..30).passes();
+    inline().recv(Server, 100, 0..30).breaks(&over);
+    // a later urgent byte moves the mark
+    let again = urgent().sent(Client, 1, SendFlags::OOB, Outcome::Value(1));
+    again.recv(Server, 100, 0..30).passes();
+    // a batch is several receives
+    let batch = Op::Recv { len: 100, flags: NONE, buffer: Buffer::Mapped, by: By::Batch(2) };
+    let taken = Outcome::Received { count: 29, data: both(), left: None };
+    urgent().call(Server, batch, taken).passes();
+}
+
+#[test_log::test]
+fn the_mark_is_at_the_urgent_byte() {
+    let urgent = || Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+    let read = |end| urgent().send(Client, 5).recv(Server, u32::try_from(end).unwrap(), 0..end);
+    let mark = |story: Story, value| story.value(Server, Op::AtMark, value);
+    mark(urgent(), 0).passes();
+    mark(urgent(), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    mark(read(8), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    mark(read(9), 1).passes();
+    mark(read(9).recv(Server, 9, 10..15), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    let missing = [(Invariant::Oob, "mark-missing")];
+    mark(read(9), 0).passes();
+    mark(read(9), 0).outq_was(5).breaks(&missing);
+    let data = vec![raw(Client, 9..10)];
+    mark(read(9).got(Server, 1, RecvFlags::OOB, data), 0).outq_was(0).breaks(&missing);
+    // it may have moved on behind the urgent byte, even if it returned nothing
+    mark(read(9).recv_fails(Server, Errno::EAGAIN), 0).outq_was(0).passes();
+    let recv = Op::Recv { len: 9, flags: NONE, buffer: Buffer::Mapped, by: By::Call };
+    let first =
+        Story::blocking().sent(Client, 1, SendFlags::OOB | SendFlags::DONTWAIT, Outcome::Value(1));
+    let slept = first.call(Server, recv, Outcome::Stuck);
+    let slept = mark(slept, 0).outq_was(0);
+    assert_eq!(slept.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+    let oob = slept.received(Server, 1, RecvFlags::OOB, failed(Errno::EINVAL));
+    assert_eq!(oob.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+}
+
+#[test_log::test]
 fn what_cannot_sleep_does_not() {
     let stuck = |story: Story, op| story.call(Server, op, Outcome::Stuck);
     let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by: By::Call };
