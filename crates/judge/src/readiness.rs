@@ -201,6 +201,13 @@ pub(crate) fn inq(model: &mut Model<'_>, call: Call<'_>) {
     if value > stream.unread() {
         let because = format!("only {} bytes were accepted and not received yet", stream.unread());
         model.blame(call, Invariant::Inq, "more-than-accepted", &because);
+    } else if let Some(mark) = stream.mark()
+        && value > mark - stream.at
+        && !model.side(endpoint).oob_inline
+    {
+        // tcp_inq
+        let because = format!("the urgent mark is {} bytes ahead", mark - stream.at);
+        model.blame(call, Invariant::Inq, "counts-beyond-the-mark", &because);
     } else if value < stream.deliverable() && !stream.urgent_ahead() {
         let because = stream.evidence();
         model.blame(call, Invariant::Inq, "less-than-deliverable", &because);

@@ -405,6 +405,19 @@ fn the_mark_is_at_the_urgent_byte() {
 }
 
 #[test_log::test]
+fn siocinq_counts_up_to_the_mark() {
+    let urgent = || Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+    let counted = |story: Story, value| story.send(Client, 5).value(Server, Op::Inq, value);
+    let beyond = [(Invariant::Inq, "counts-beyond-the-mark")];
+    counted(urgent(), 9).passes();
+    counted(urgent(), 10).breaks(&beyond);
+    counted(urgent().recv(Server, 9, 0..9), 0).passes();
+    counted(urgent().recv(Server, 9, 0..9), 1).breaks(&beyond);
+    counted(urgent().set_up(Server, SockOption::OobInline(true)), 15).passes();
+    counted(urgent().recv(Server, 99, 0..9).recv_fails(Server, Errno::EAGAIN), 5).passes();
+}
+
+#[test_log::test]
 fn what_cannot_sleep_does_not() {
     let stuck = |story: Story, op| story.call(Server, op, Outcome::Stuck);
     let recv = |flags| Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by: By::Call };
