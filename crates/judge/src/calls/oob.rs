@@ -13,8 +13,11 @@ use crate::calls::recv::Ask;
 use crate::model::{Call, Model};
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    if model.side(call.record.endpoint).inline_now && ask.is_one_call() {
+        return inline(model, call, ask);
+    }
     let stream = model.incoming(call.record.endpoint);
-    // with SO_OOBINLINE the urgent byte is an ordinary one, and MSG_OOB gives EINVAL (tcp_recv_urg)
+    // what had arrived while it was on is an ordinary byte
     if stream.lost_track || model.side(call.record.endpoint).oob_inline {
         return;
     }
@@ -57,6 +60,22 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
         stream.mark_passed = true;
         // nobody knows which ordinary bytes are gone
         stream.lost_track |= took_others;
+    }
+}
+
+/// With `SO_OOBINLINE` the urgent byte is an ordinary one, and `MSG_OOB` gives `EINVAL` before anything else is looked at
+/// (`tcp_recv_urg`), or what a socket in a sockhash makes of an empty queue and of no room.
+fn inline(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let empty = model.incoming(call.record.endpoint).deliverable() == 0;
+    let right = match &call.record.outcome {
+        Outcome::Errno(Errno::EINVAL) => true,
+        Outcome::Errno(Errno::EAGAIN) => empty,
+        Outcome::Received { count, .. } => *count == 0 && ask.len == 0,
+        _ => false,
+    };
+    if !right {
+        let because = "with SO_OOBINLINE there is no urgent byte apart, which gives EINVAL";
+        model.blame(call, Invariant::Oob, "urgent-although-inline", because);
     }
 }
 

@@ -354,6 +354,22 @@ fn an_urgent_byte_that_arrived_is_there() {
 }
 
 #[test_log::test]
+fn inline_there_is_no_urgent_byte_apart() {
+    let set = |story: Story, on| story.value(Server, Op::Set(SockOption::OobInline(on)), 0);
+    let sent = || set(Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10)), true);
+    let oob = |story: Story, outcome| story.received(Server, 1, RecvFlags::OOB, outcome);
+    let apart = [(Invariant::Oob, "urgent-although-inline")];
+    let byte = || Outcome::Received { count: 1, data: vec![raw(Client, 9..10)], left: None };
+    oob(sent(), failed(Errno::EINVAL)).outq_was(0).passes();
+    oob(sent(), byte()).outq_was(0).breaks(&apart);
+    oob(sent(), failed(Errno::ENOTCONN)).outq_was(0).breaks(&apart);
+    oob(set(sent(), false), byte()).outq_was(0).passes();
+    // a socket in a sockhash looks whether there is anything first
+    oob(sent(), failed(Errno::EAGAIN)).outq_was(10).passes();
+    oob(sent(), failed(Errno::EAGAIN)).outq_was(0).breaks(&apart);
+}
+
+#[test_log::test]
 fn a_receive_stops_at_the_mark() {
     let urgent = || {
         let sent = Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
