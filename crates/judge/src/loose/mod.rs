@@ -102,11 +102,7 @@ fn dispatch(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: boo
         Op::Inq if !quiet => looks::counted(model, call, before),
         Op::Outq if !quiet => looks::unacknowledged(model, call, before),
         Op::ErrQueue => send::completions(model, call),
-        Op::SoError => {
-            if let Outcome::Value(1..) = record.outcome {
-                reported(model, record.endpoint);
-            }
-        }
+        Op::SoError => so_error(model, call, before, quiet),
         Op::Shutdown(how) => teardown::half_ends(model, call, how),
         Op::Close => closed(model, call, before, false),
         Op::Abort => closed(model, call, before, true),
@@ -237,6 +233,27 @@ fn sent(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, ask: send::Ask
         }
         _ => {}
     }
+}
+
+/// `reset`, `reset-once`: what `SO_ERROR` reads is the pending error (`sock_error`), which has a cause and comes once.
+fn so_error(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: bool) {
+    let Outcome::Value(value @ 1..) = call.record.outcome else { return };
+    let endpoint = call.record.endpoint;
+    let of_reset =
+        [Errno::ECONNRESET, Errno::EPIPE].iter().any(|e| u32::try_from(e.0) == Ok(value));
+    // one that ends a batch is put aside there, be it that of a signal (do_recvmmsg)
+    let batch = |other: &&Record| matches!(other.op, Op::Recv { by: By::Batch(_), .. });
+    if of_reset && !quiet && !own(model, call).iter().any(batch) {
+        if !model.side(endpoint).exposed {
+            let because = "the peer has not sent a reset";
+            model.blame(call, Invariant::Reset, "error-without-cause", because);
+        } else if before.sides[endpoint.index()].reported {
+            let because =
+                "the error of this connection had already been returned by an earlier call";
+            model.blame(call, Invariant::ResetOnce, "reported-again", because);
+        }
+    }
+    reported(model, endpoint);
 }
 
 /// A call has returned the asynchronous error, if that is what it was.

@@ -96,6 +96,23 @@ fn a_receive_that_waits_is_told_of_a_reset() {
 }
 
 #[test_log::test]
+fn an_error_has_a_cause_and_comes_once_however_calls_overlap() {
+    let beside = |story: Story, op| {
+        let read = story.value(Server, Op::SoError, 104).lasting_ms(1);
+        read.value(Server, op, 0).second().while_us(500, 600)
+    };
+    let aborted = || Story::new().abort(Client);
+    let cause = [(Invariant::Reset, "error-without-cause")];
+    beside(aborted(), Op::Inq).passes();
+    beside(Story::new(), Op::Inq).breaks(&cause);
+    let again = [(Invariant::ResetOnce, "reported-again")];
+    beside(aborted().recv_fails(Server, Errno::ECONNRESET), Op::Inq).breaks(&again);
+    // the reset may come just then
+    let read = Story::new().value(Server, Op::SoError, 104).lasting_ms(1);
+    read.abort(Client).while_us(500, 600).passes();
+}
+
+#[test_log::test]
 fn a_wait_that_finds_its_socket_closed_has_kept_it_open() {
     let op = Op::Wait { events: Ready::IN, timeout_ms: 5, by: Waiter::Select };
     let waited = || Story::new().call(Server, op, Outcome::Closed).lasting_ms(1).close(Server);
