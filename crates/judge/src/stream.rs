@@ -101,6 +101,8 @@ pub(crate) struct Stream {
     pub(crate) proof: Proof,
     /// Everything before this is known to be acknowledged.
     pub(crate) acked: u64,
+    /// So is the FIN behind them.
+    pub(crate) fin_acked: bool,
     /// How much was accepted before the receiver was closed.
     pub(crate) before_close: Option<u64>,
     /// Ranges sent with `MSG_MORE` or under `TCP_CORK`.
@@ -134,6 +136,7 @@ impl Stream {
             known: 0,
             proof: Proof::Acknowledged,
             acked: 0,
+            fin_acked: false,
             before_close: None,
             held: Vec::new(),
             gaps: Vec::new(),

@@ -297,6 +297,7 @@ pub(crate) fn peer_outq(model: &mut Model<'_>, endpoint: Endpoint, outq: u32) {
     stream.unacknowledged(outq);
     if finished {
         let end = stream.accepted;
+        stream.fin_acked = true;
         stream.arrived(end, Proof::Finished);
         model.side_mut(endpoint).fin_known = true;
     }
