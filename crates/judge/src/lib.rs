@@ -162,6 +162,11 @@ fn visit(model: &mut Model<'_>, call: Call<'_>) {
             dispatch(model, call, record);
         }
     }
+    if let Op::Recv { len, flags, buffer, by } = record.op
+        && !flags.contains(RecvFlags::OOB)
+    {
+        recv::pass_mark(model, call, recv::Ask { len, flags, buffer, by });
+    }
     if !matches!(record.op, Op::Poll | Op::Wait { .. } | Op::Pause(_) | Op::Signal { .. }) {
         model.side_mut(record.endpoint).writable = false;
     }

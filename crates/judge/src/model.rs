@@ -87,6 +87,8 @@ pub(crate) struct Side {
     pub(crate) peek_off: PeekOff,
     /// `SO_OOBINLINE` has been switched on at some time.
     pub(crate) oob_inline: bool,
+    /// It is on.
+    pub(crate) inline_now: bool,
     /// `TCP_INQ`
     pub(crate) hints: bool,
     pub(crate) zerocopy: bool,
@@ -130,6 +132,7 @@ impl Side {
             lingers: self.lingers,
             peek_off: PeekOff::Unknown,
             oob_inline: self.oob_inline,
+            inline_now: self.inline_now,
             hints: self.hints,
             zerocopy: self.zerocopy,
             zerocopy_sends: self.zerocopy_sends,
@@ -277,7 +280,10 @@ impl<'a> Model<'a> {
             SockOption::SndBuf(bytes) => side.sndbuf = side.sndbuf.max(Some(bytes)),
             SockOption::RcvLowat(bytes) => side.lowat = bytes.max(1),
             SockOption::NoDelay(_) => {}
-            SockOption::OobInline(on) => side.oob_inline |= on,
+            SockOption::OobInline(on) => {
+                side.oob_inline |= on;
+                side.inline_now = on;
+            }
             SockOption::KeepAlive(on) => side.keepalive |= on,
             SockOption::TcpInq(on) => side.hints = on,
             SockOption::ZeroCopy(on) => side.zerocopy = on,

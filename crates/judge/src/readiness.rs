@@ -201,6 +201,13 @@ pub(crate) fn inq(model: &mut Model<'_>, call: Call<'_>) {
     if value > stream.unread() {
         let because = format!("only {} bytes were accepted and not received yet", stream.unread());
         model.blame(call, Invariant::Inq, "more-than-accepted", &because);
+    } else if let Some(mark) = stream.mark()
+        && value > mark - stream.at
+        && !model.side(endpoint).oob_inline
+    {
+        // tcp_inq
+        let because = format!("the urgent mark is {} bytes ahead", mark - stream.at);
+        model.blame(call, Invariant::Inq, "counts-beyond-the-mark", &because);
     } else if value < stream.deliverable() && !stream.urgent_ahead() {
         let because = stream.evidence();
         model.blame(call, Invariant::Inq, "less-than-deliverable", &because);
@@ -224,10 +231,9 @@ pub(crate) fn outq(model: &mut Model<'_>, call: Call<'_>) {
         }
         _ => return,
     };
-    if stream.lost_track {
-        return;
-    }
-    let fin = u64::from(model.side(endpoint).shut_wr);
+    let side = model.side(endpoint);
+    let finished = side.fin_queued && value == 0;
+    let fin = u64::from(side.shut_wr && !stream.fin_acked);
     let most = stream.accepted - stream.acked + fin;
     let least = stream.accepted - stream.before_close.unwrap_or(stream.accepted);
     if u64::from(value) > most {
@@ -236,11 +242,15 @@ pub(crate) fn outq(model: &mut Model<'_>, call: Call<'_>) {
             stream.accepted, stream.acked
         );
         model.blame(call, Invariant::Outq, "more-than-unacknowledged", &because);
+    } else if stream.lost_track {
+        // where the reader is does not matter to what was accepted
     } else if u64::from(value) < least {
         let because = format!("{least} bytes were accepted after the peer had closed");
         model.blame(call, Invariant::Outq, "acknowledged-by-a-closed-peer", &because);
     } else {
-        model.outgoing_mut(endpoint).unacknowledged(value);
+        let stream = model.outgoing_mut(endpoint);
+        stream.unacknowledged(value);
+        stream.fin_acked |= finished;
         teardown::closed_unread(model, endpoint);
     }
 }

@@ -30,8 +30,21 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>) {
         Op::Destroy => {}
         // the socket had a connection still, and nothing was done
         Op::Connect if call.record.outcome == Outcome::Errno(EISCONN) => {}
-        Op::Disconnect => model.side_mut(endpoint).murky = true,
+        Op::Disconnect => {
+            refused(model, call);
+            model.side_mut(endpoint).murky = true;
+        }
         _ => Endpoint::BOTH.into_iter().for_each(|end| give_up(model, end)),
+    }
+}
+
+/// `disconnect`: `connect(AF_UNSPEC)` succeeds in every state (`tcp_disconnect`), but for a socket with TLS
+/// (`tls_disconnect`).
+fn refused(model: &mut Model<'_>, call: Call<'_>) {
+    let tls = model.scenario.steps.iter().any(|step| step.op == Op::Tls);
+    if matches!(call.record.outcome, Outcome::Errno(_)) && call.beside.is_empty() && !tls {
+        let because = "it succeeds whatever became of the connection";
+        model.blame(call, Invariant::Disconnect, "disconnect-fails", because);
     }
 }
 

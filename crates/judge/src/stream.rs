@@ -90,6 +90,8 @@ pub(crate) struct Stream {
     pub(crate) used_fuzz: bool,
     /// Whether a call may have taken the urgent byte, or moved on behind it.
     pub(crate) mark_passed: bool,
+    /// The last receive that consumes took bytes, and so has not moved on behind an urgent byte without a trace.
+    pub(crate) is_settled: bool,
     /// Where the reader is.
     pub(crate) at: u64,
     /// By how much it may be further on.
@@ -99,6 +101,8 @@ pub(crate) struct Stream {
     pub(crate) proof: Proof,
     /// Everything before this is known to be acknowledged.
     pub(crate) acked: u64,
+    /// So is the FIN behind them.
+    pub(crate) fin_acked: bool,
     /// How much was accepted before the receiver was closed.
     pub(crate) before_close: Option<u64>,
     /// Ranges sent with `MSG_MORE` or under `TCP_CORK`.
@@ -126,11 +130,13 @@ impl Stream {
             fuzzy: false,
             used_fuzz: false,
             mark_passed: false,
+            is_settled: true,
             at: 0,
             slack: 0,
             known: 0,
             proof: Proof::Acknowledged,
             acked: 0,
+            fin_acked: false,
             before_close: None,
             held: Vec::new(),
             gaps: Vec::new(),
@@ -193,6 +199,25 @@ impl Stream {
         let arrived = |&at: &u64| at < self.known.min(self.acked);
         let certain = !self.fuzzy && !self.broken && !self.lost_track && !self.mark_passed;
         certain && self.urgent.len() == 1 && self.urgent.first().is_some_and(arrived)
+    }
+
+    /// Whether the marks are at the urgent bytes: no segment was so far from one that its header could not say where it is
+    /// (see [`Stream::accept`]), not even one that came twice.
+    pub(crate) fn has_exact_marks(&self) -> bool {
+        let near = self.urgent.last().is_none_or(|&mark| mark < 0xffff);
+        near && !self.fuzzy && !self.broken && !self.lost_track
+    }
+
+    /// The urgent mark, where there was never but one and the reader is certainly at it or before it. What comes up to a
+    /// mark never comes without it (`tcp_rcv_established`: `tcp_urg` before `tcp_data_queue`).
+    pub(crate) fn mark(&self) -> Option<u64> {
+        match self.urgent[..] {
+            [mark] if self.has_exact_marks() && self.slack == 0 => {
+                let ahead = self.at < mark || self.at == mark && self.is_settled;
+                ahead.then_some(mark)
+            }
+            _ => None,
+        }
     }
 
     /// How many ordinary bytes are known to be deliverable right now, at least.

@@ -74,12 +74,16 @@ pub(crate) fn eof(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     } else if let Some(ending) = side.reset_due {
         let because = "the peer reset the connection and never sent a FIN, which gives ECONNRESET";
         model.blame(call, reset_rule(ending), "eof-instead-of-reset", because);
-    } else if side.exposed {
-        // the FIN came before the reset, which may have cost what was in flight
+    } else if side.exposed
+        && (model.side(endpoint.peer()).may_reset || !model.fin_possible(endpoint))
+    {
+        // calls that overlapped may have ended the connection in any way
     } else if !model.fin_possible(endpoint) {
         let because = "the peer neither closed nor shut down its sending side";
         model.blame(call, Invariant::EarlyEof, "no-fin", because);
     } else if stream.rest() > 0 && !stream.broken {
+        // Nor does a reset excuse it: what it costs is missing behind ECONNRESET. Without that, 0 is for SOCK_DONE, which
+        // only the FIN sets, in its place behind all bytes (tcp_fin); no reset empties the queue (tcp_done_with_error).
         let (rule, diagnosis) = match own_rule {
             Invariant::RecvResult => (rule, "eof-before-all-bytes"),
             // all that came before the FIN are there
@@ -293,6 +297,7 @@ pub(crate) fn peer_outq(model: &mut Model<'_>, endpoint: Endpoint, outq: u32) {
     stream.unacknowledged(outq);
     if finished {
         let end = stream.accepted;
+        stream.fin_acked = true;
         stream.arrived(end, Proof::Finished);
         model.side_mut(endpoint).fin_known = true;
     }

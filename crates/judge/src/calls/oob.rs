@@ -13,8 +13,11 @@ use crate::calls::recv::Ask;
 use crate::model::{Call, Model};
 
 pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    if model.side(call.record.endpoint).inline_now && ask.is_one_call() {
+        return inline(model, call, ask);
+    }
     let stream = model.incoming(call.record.endpoint);
-    // with SO_OOBINLINE the urgent byte is an ordinary one, and MSG_OOB gives EINVAL (tcp_recv_urg)
+    // what had arrived while it was on is an ordinary byte
     if stream.lost_track || model.side(call.record.endpoint).oob_inline {
         return;
     }
@@ -60,6 +63,22 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
 }
 
+/// With `SO_OOBINLINE` the urgent byte is an ordinary one, and `MSG_OOB` gives `EINVAL` before anything else is looked at
+/// (`tcp_recv_urg`), or what a socket in a sockhash makes of an empty queue and of no room.
+fn inline(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let empty = model.incoming(call.record.endpoint).deliverable() == 0;
+    let right = match &call.record.outcome {
+        Outcome::Errno(Errno::EINVAL) => true,
+        Outcome::Errno(Errno::EAGAIN) => empty,
+        Outcome::Received { count, .. } => *count == 0 && ask.len == 0,
+        _ => false,
+    };
+    if !right {
+        let because = "with SO_OOBINLINE there is no urgent byte apart, which gives EINVAL";
+        model.blame(call, Invariant::Oob, "urgent-although-inline", because);
+    }
+}
+
 fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
     if ask.flags.contains(RecvFlags::TRUNC) && call.record.touched > 0 {
         let because = "MSG_TRUNC leaves the buffer alone and it was written";
@@ -90,14 +109,23 @@ fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
     }
 }
 
-/// `SIOCATMARK` says whether the urgent byte is the next one (`tcp_ioctl`).
+/// `SIOCATMARK` says whether the urgent byte is the next one (`tcp_ioctl`), be it taken already or not.
 pub(crate) fn at_mark(model: &mut Model<'_>, call: Call<'_>) {
     let stream = model.incoming(call.record.endpoint);
-    if let Outcome::Value(1..) = call.record.outcome
-        && stream.urgent.is_empty()
-        && !stream.lost_track
-    {
-        let because = "no urgent byte was ever sent";
-        model.blame(call, Invariant::Oob, "mark-without-urgent", because);
+    let Outcome::Value(value) = call.record.outcome else { return };
+    let (at, end) = (stream.at, stream.furthest());
+    let near = stream.urgent.iter().any(|mark| (at..=end).contains(mark));
+    let arrived = |mark| mark < stream.known.min(stream.acked);
+    let complaint = if value > 0 && stream.urgent.is_empty() && !stream.lost_track {
+        Some(("mark-without-urgent", "no urgent byte was ever sent"))
+    } else if value > 0 && stream.has_exact_marks() && !near {
+        Some(("mark-elsewhere", "the next byte is not an urgent one"))
+    } else if value == 0 && stream.mark() == Some(at) && arrived(at) {
+        Some(("mark-missing", "the next byte is the urgent one, which has arrived"))
+    } else {
+        None
+    };
+    if let Some((diagnosis, because)) = complaint {
+        model.blame(call, Invariant::Oob, diagnosis, because);
     }
 }

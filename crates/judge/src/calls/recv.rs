@@ -76,19 +76,18 @@ impl Ask {
     }
 }
 
-pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
-    outcome(model, call, ask);
-    pass_mark(model, call, ask);
-}
-
-/// A receive that finds only the urgent byte moves on behind it, whatever it returns.
+/// A receive that finds only the urgent byte moves on behind it, whatever it returns, and if it does not.
 pub(crate) fn pass_mark(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+    let took = matches!(call.record.outcome, Outcome::Received { count: 1.., .. });
     let stream = model.incoming_mut(call.record.endpoint);
     let reached = stream.urgent.first().is_some_and(|&at| at <= stream.furthest());
-    stream.mark_passed |= reached && !ask.peeks();
+    if !ask.peeks() {
+        stream.mark_passed |= reached;
+        stream.is_settled = took && ask.is_one_call() && call.beside.is_empty();
+    }
 }
 
-fn outcome(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
+pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     match &call.record.outcome {
         Outcome::Received { count, data, .. } => {
             touched(model, call, ask, *count);
@@ -130,6 +129,7 @@ fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &
         return;
     }
     short(model, call, ask, count);
+    over_mark(model, call, ask, count);
     bytes(model, call, ask, count, data);
     left(model, call, ask);
 }
@@ -293,6 +293,22 @@ pub(crate) fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32)
     } else if count < side.lowat.min(ask.len) && side.rcvbuf.is_none() && side.lowat <= 1 << 16 {
         let because = format!("it may block and SO_RCVLOWAT is {}", side.lowat);
         model.blame(call, Invariant::Rcvlowat, "blocking-recv-short", &because);
+    }
+}
+
+/// `oob`: a receive that has bytes from before the urgent mark stops there (`tcp_recvmsg_locked`), with `SO_OOBINLINE`, too.
+fn over_mark(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+    let endpoint = call.record.endpoint;
+    let stream = model.incoming(endpoint);
+    let moved_peek = ask.peeks() && model.side(endpoint).peek_off != PeekOff::Off;
+    if let Some(mark) = stream.mark()
+        && stream.at < mark
+        && stream.at + u64::from(count) > mark
+        && ask.is_one_call()
+        && !moved_peek
+    {
+        let because = format!("it began at byte {} and the urgent mark is at {mark}", stream.at);
+        model.blame(call, Invariant::Oob, "reads-over-the-mark", &because);
     }
 }
 

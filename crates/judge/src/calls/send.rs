@@ -6,7 +6,7 @@ use scenario::history::{At, Errno, Outcome};
 use scenario::{Buffer, By, Invariant, Op, SendFlags};
 
 use crate::calls::{mapped, time};
-use crate::model::{Call, Ending, Model};
+use crate::model::{Call, Ending, Model, Signals};
 
 const ENOBUFS: Errno = Errno(105);
 const ETIMEDOUT: Errno = Errno(110);
@@ -66,8 +66,39 @@ fn accepted(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
         model.blame(call, invariant, diagnosis, because);
     }
     take(model, call, count.min(ask.len), ask.flags, true);
+    // its own bytes may have met a closed peer
+    model.note_exposure();
+    if !model.nonblocking(call.record) {
+        short(model, call, ask, count);
+    }
     backpressure(model, call);
     eaten(model, call, ask, count);
+}
+
+/// `send-result`: a send that may block takes everything (`send(2)`). What ends it early is an error, a shutdown, a time
+/// limit, a signal, or memory that it cannot read (`tcp_sendmsg_locked`, `sk_stream_wait_memory`); without memory of the
+/// kernel's it waits.
+pub(crate) fn short(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
+    let record = call.record;
+    let side = model.side(record.endpoint);
+    let bound = u64::from(model.history.bounds.call_ms) * 4 / 5;
+    let interrupted =
+        record.interrupted || call.signals != Signals::None || time::lasted_ms(call) >= bound;
+    let ended = side.shut_wr || side.may_shut_wr || side.exposed || side.dead || side.murky;
+    let plain = matches!(ask.by, By::Call | By::Vector(_))
+        && ask.buffer == Buffer::Mapped
+        && !ask.flags.contains(SendFlags::ZEROCOPY);
+    let lossy = model.wire.loss_permille > 0;
+    if (1..ask.len).contains(&count)
+        && plain
+        && side.sndtimeo == 0
+        && !interrupted
+        && !ended
+        && !lossy
+    {
+        let because = "it may block, and there is no end, error, signal or time limit";
+        model.blame(call, Invariant::SendResult, "short-without-reason", because);
+    }
 }
 
 /// A send of several pieces that ends early may have met an error, which `sendmmsg(2)`, `splice(2)` and `sendfile(2)`
@@ -225,6 +256,7 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let side = model.side(call.record.endpoint).clone();
     // enough room that tcp_wmem_schedule cannot fail for the protocol's sake
     let light = model.outgoing(call.record.endpoint).accepted < 1 << 20;
+    let roomy = light && is_empty(model, call, ask);
     let complaint = if ask.len == 0 {
         let because = "a send of no bytes needs no room";
         Some((Invariant::ZeroLength, "send-fails", because))
@@ -244,12 +276,25 @@ fn eagain(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     } else if side.writable && light {
         let because = "the poll just before reported POLLOUT";
         Some((Invariant::Readiness, "out-then-eagain", because))
+    } else if roomy {
+        let because = "every accepted byte is acknowledged, so that the send buffer is empty";
+        Some((ask.rule(), "eagain-with-room", because))
     } else {
         None
     };
     if let Some((invariant, diagnosis, because)) = complaint {
         model.blame(call, invariant, diagnosis, because);
     }
+}
+
+/// Whether the send buffer is certainly empty, where a plain send takes at least a byte: `sk_stream_memory_free` asks how
+/// much is queued, what is acknowledged is not (`tcp_clean_rtx_queue`), and the first segment gets its memory by force
+/// (`tcp_stream_alloc_skb`, `tcp_wmem_schedule`).
+fn is_empty(model: &Model<'_>, call: Call<'_>, ask: Ask) -> bool {
+    let stream = model.outgoing(call.record.endpoint);
+    let plain = matches!(ask.by, By::Call | By::Vector(_));
+    let is_known = stream.acked == stream.accepted && stream.unsure == 0 && !stream.lost_track;
+    plain && is_known && !ask.flags.contains(SendFlags::ZEROCOPY)
 }
 
 /// `send-to-dead`: what was sent to a closed peer is answered by a reset, it is not swallowed.

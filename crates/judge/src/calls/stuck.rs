@@ -128,6 +128,32 @@ fn limits(model: &mut Model<'_>, call: Call<'_>) -> bool {
     limit > 0
 }
 
+/// How long a call that could go on may take to do so.
+fn settle_ns(model: &Model<'_>) -> u64 {
+    u64::from(model.history.bounds.settle_ms) * 1_000_000
+}
+
+/// Whether calls on the same socket may have taken what a call waited for, or changed how it waits.
+fn is_undecided(model: &Model<'_>, call: Call<'_>) -> bool {
+    let record = call.record;
+    let for_room = match record.op {
+        Op::Wait { events, .. } => events.intersects(Ready::OUT | Ready::WRNORM),
+        op => matches!(op, Op::Send { .. }),
+    };
+    let own = call.beside.iter().map(|&at| &model.history.records[at]);
+    own.filter(|other| other.endpoint == record.endpoint).any(|other| match other.op {
+        // it goes the other way: it takes room only, and lets go of the socket when it sleeps (sk_stream_wait_memory)
+        Op::Send { .. } => {
+            let sleeps = other.outcome == Outcome::Stuck || other.interrupted;
+            for_room || !sleeps && other.return_ns + settle_ns(model) > record.return_ns
+        }
+        Op::Set(option) => !matches!(option, SockOption::NoDelay(_) | SockOption::Cork(_)),
+        Op::Poll | Op::Inq | Op::Outq | Op::AtMark | Op::Wait { .. } | Op::Shutdown(_) => false,
+        Op::Recv { .. } => overlap::consumes(other),
+        _ => true,
+    })
+}
+
 /// `wakeup`: a call that others overlapped slept on although what it waited for was there: another call has said so
 /// at least `settle_ms` before the end. Without that it was rightly left blocked. Once interrupted it may have returned
 /// what was there.
@@ -139,14 +165,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
     }
     let beside = || call.beside.iter().map(|&at| &model.history.records[at]);
     let own = || beside().filter(|other| other.endpoint == record.endpoint);
-    // what was there may have been taken by another, or how the call waits may have been changed
-    let undecided = own().any(|other| match other.op {
-        Op::Set(option) => !matches!(option, SockOption::NoDelay(_) | SockOption::Cork(_)),
-        Op::Poll | Op::Inq | Op::Outq | Op::AtMark | Op::Wait { .. } | Op::Shutdown(_) => false,
-        Op::Recv { .. } => overlap::consumes(other),
-        _ => true,
-    });
-    let settle = u64::from(model.history.bounds.settle_ms) * 1_000_000;
+    let settle = settle_ns(model);
     let early = |other: &&Record| {
         other.call_ns >= record.call_ns && other.return_ns + settle <= record.return_ns
     };
@@ -160,7 +179,7 @@ pub(crate) fn overlapped(model: &mut Model<'_>, call: Call<'_>) {
         _ => None,
     });
     let counted = counted.max().unwrap_or(0);
-    if undecided || !model.incoming(record.endpoint).urgent.is_empty() {
+    if is_undecided(model, call) || !model.incoming(record.endpoint).urgent.is_empty() {
         return;
     }
     let mut rule = Invariant::Wakeup;

@@ -79,6 +79,9 @@ pub(crate) fn end(model: &mut Model<'_>, call: Call<'_>) {
             dispatch(model, call, &before, quiet);
         }
     }
+    if let Op::Recv { len, flags, buffer, by } = record.op {
+        recv::pass_mark(model, call, recv::Ask { len, flags, buffer, by });
+    }
     model.snapshots.remove(&call.index);
 }
 
@@ -92,7 +95,6 @@ fn dispatch(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: boo
         Op::Recv { len, flags, buffer, by } => {
             let ask = recv::Ask { len, flags, buffer, by };
             received(model, call, before, ask, quiet);
-            recv::pass_mark(model, call, ask);
             recv::put_aside(model, call, ask);
         }
         Op::Set(option) => set(model, call, option),
@@ -100,11 +102,7 @@ fn dispatch(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: boo
         Op::Inq if !quiet => looks::counted(model, call, before),
         Op::Outq if !quiet => looks::unacknowledged(model, call, before),
         Op::ErrQueue => send::completions(model, call),
-        Op::SoError => {
-            if let Outcome::Value(1..) = record.outcome {
-                reported(model, record.endpoint);
-            }
-        }
+        Op::SoError => so_error(model, call, before, quiet),
         Op::Shutdown(how) => teardown::half_ends(model, call, how),
         Op::Close => closed(model, call, before, false),
         Op::Abort => closed(model, call, before, true),
@@ -214,7 +212,12 @@ fn sent(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, ask: send::Ask
         model.blame(call, invariant, diagnosis, because);
     }
     match call.record.outcome {
-        Outcome::Value(count) => send::eaten(model, call, ask, count),
+        Outcome::Value(count) => {
+            if blocks(model, call, before) == Some(true) && !quiet {
+                send::short(model, call, ask, count);
+            }
+            send::eaten(model, call, ask, count);
+        }
         Outcome::Errno(Errno::EAGAIN | Errno::EFAULT) => {}
         Outcome::Errno(Errno::EPIPE) if side.shut_wr || side.may_shut_wr => {
             // it may have been the error that the reset left: nobody knows whether it is still there
@@ -230,6 +233,27 @@ fn sent(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, ask: send::Ask
         }
         _ => {}
     }
+}
+
+/// `reset`, `reset-once`: what `SO_ERROR` reads is the pending error (`sock_error`), which has a cause and comes once.
+fn so_error(model: &mut Model<'_>, call: Call<'_>, before: &Snapshot, quiet: bool) {
+    let Outcome::Value(value @ 1..) = call.record.outcome else { return };
+    let endpoint = call.record.endpoint;
+    let of_reset =
+        [Errno::ECONNRESET, Errno::EPIPE].iter().any(|e| u32::try_from(e.0) == Ok(value));
+    // one that ends a batch is put aside there, be it that of a signal (do_recvmmsg)
+    let batch = |other: &&Record| matches!(other.op, Op::Recv { by: By::Batch(_), .. });
+    if of_reset && !quiet && !own(model, call).iter().any(batch) {
+        if !model.side(endpoint).exposed {
+            let because = "the peer has not sent a reset";
+            model.blame(call, Invariant::Reset, "error-without-cause", because);
+        } else if before.sides[endpoint.index()].reported {
+            let because =
+                "the error of this connection had already been returned by an earlier call";
+            model.blame(call, Invariant::ResetOnce, "reported-again", because);
+        }
+    }
+    reported(model, endpoint);
 }
 
 /// A call has returned the asynchronous error, if that is what it was.
@@ -311,15 +335,18 @@ fn eof(model: &mut Model<'_>, call: Call<'_>, ask: recv::Ask) {
         let because =
             "the peer has not ended its sending side, and no other call has returned an error";
         model.blame(call, invariant, diagnosis, because);
-    } else if !side.exposed && !shared(model, call) {
-        if stream.rest() > 0 {
+    } else if !shared(model, call) {
+        // a reset excuses nothing (see `teardown::eof`), unless its error may be gone: io_uring forgets it (`io_recv`)
+        let uring = |record: &&Record| matches!(record.op, Op::Recv { by: By::Uring, .. });
+        let raced = model.side(endpoint.peer()).may_reset || own(model, call).iter().any(uring);
+        if stream.rest() > 0 && !(side.exposed && raced) {
             let because = format!(
                 "bytes {}..{} were accepted and not received yet",
                 stream.at, stream.accepted
             );
             let rule = teardown::eof_rule(model, endpoint);
             model.blame(call, rule, "eof-before-all-bytes", &because);
-        } else {
+        } else if !side.exposed {
             model.side_mut(endpoint).fin_known = true;
         }
     }

@@ -288,6 +288,15 @@ fn a_severed_connection_resets_the_peer_and_moves_nothing_more() {
 }
 
 #[test_log::test]
+fn a_disconnect_succeeds_unless_there_is_tls() {
+    let fails = |story: Story| story.call(Client, Op::Disconnect, Outcome::Errno(Errno(95)));
+    fails(Story::new().value(Client, Op::Tls, 0)).passes();
+    fails(Story::new()).breaks(&[(Invariant::Disconnect, "disconnect-fails")]);
+    let gone = Story::new().abort(Server).value(Client, Op::Disconnect, 0);
+    gone.value(Client, Op::Disconnect, 0).passes();
+}
+
+#[test_log::test]
 fn a_call_that_waits_sleeps() {
     let waits = |busy| {
         Story::blocking()

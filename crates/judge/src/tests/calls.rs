@@ -27,10 +27,57 @@ fn send_returns_one_to_len() {
     Story::new()
         .sent(Client, 5, plain, failed(Errno::EPIPE))
         .breaks(&[(Invariant::SendResult, "epipe-while-open")]);
-    Story::new().sent(Client, 5, plain, failed(Errno::EAGAIN)).passes();
+    Story::new().send(Client, 9).sent(Client, 5, plain, failed(Errno::EAGAIN)).passes();
     Story::blocking()
         .sent(Client, 5, plain, failed(Errno::EAGAIN))
         .breaks(&[(Invariant::SendResult, "eagain-while-blocking")]);
+}
+
+#[test_log::test]
+fn a_send_that_may_block_is_short_only_for_a_reason() {
+    let plain = SendFlags::empty();
+    let sent = |story: Story, flags, count| story.sent(Client, 100, flags, Outcome::Value(count));
+    let short = [(Invariant::SendResult, "short-without-reason")];
+    sent(Story::blocking(), plain, 100).passes();
+    sent(Story::blocking(), plain, 40).breaks(&short);
+    sent(Story::blocking(), SendFlags::MORE, 40).breaks(&short);
+    sent(Story::new(), plain, 40).passes();
+    sent(Story::blocking(), SendFlags::DONTWAIT, 40).passes();
+    sent(Story::blocking(), SendFlags::ZEROCOPY, 40).passes();
+    sent(Story::blocking(), plain, 40).interrupted().passes();
+    sent(Story::blocking(), plain, 40).lasting_ms(5_000).passes();
+    sent(Story::blocking().set_up(Client, SockOption::SndTimeo(9)), plain, 40).passes();
+    // the first of its bytes are answered by a reset
+    sent(Story::blocking().close(Server), plain, 40).passes();
+    let torn = Op::Send { len: 100, flags: plain, buffer: Buffer::Torn(40), by: By::Call };
+    Story::blocking().call(Client, torn, Outcome::Value(40)).passes();
+    // the same beside other calls
+    let beside = |op| {
+        let waits = sent(Story::blocking(), plain, 40).lasting_ms(1);
+        waits.value(Client, op, 0).second().while_us(500, 501)
+    };
+    beside(Op::Inq).breaks(&short);
+    beside(Op::Shutdown(How::Wr)).passes();
+    beside(Op::Set(SockOption::SndTimeo(9))).passes();
+    beside(Op::Signal { lane: 0, restart: true }).passes();
+}
+
+#[test_log::test]
+fn an_empty_send_buffer_has_room() {
+    let full = |story: Story, flags| story.sent(Client, 5, flags, failed(Errno::EAGAIN));
+    let plain = SendFlags::empty();
+    let empty = [(Invariant::SendResult, "eagain-with-room")];
+    let sent = || Story::new().send(Client, 9);
+    full(Story::new(), plain).breaks(&empty);
+    full(sent().value(Client, Op::Outq, 0), plain).breaks(&empty);
+    full(sent().recv(Server, 9, 0..9).outq_was(0), plain).breaks(&empty);
+    full(sent().value(Client, Op::Outq, 1), plain).passes();
+    // what was received may not be acknowledged yet
+    full(sent().recv(Server, 9, 0..9).outq_was(9), plain).passes();
+    // memory may be short for much, and for the notification of MSG_ZEROCOPY
+    let much = Story::new().send(Client, 1 << 20).value(Client, Op::Outq, 0);
+    full(much, plain).passes();
+    full(Story::new(), SendFlags::ZEROCOPY).passes();
 }
 
 #[test_log::test]
@@ -304,6 +351,86 @@ fn an_urgent_byte_that_arrived_is_there() {
     urgent().poll(Server, readable | Ready::PRI).outq_was(0).passes();
     urgent().poll(Server, readable).outq_was(0).breaks(&[(Invariant::Oob, "no-pri-with-urgent")]);
     urgent().poll(Server, readable).outq_was(10).passes();
+}
+
+#[test_log::test]
+fn inline_there_is_no_urgent_byte_apart() {
+    let set = |story: Story, on| story.value(Server, Op::Set(SockOption::OobInline(on)), 0);
+    let sent = || set(Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10)), true);
+    let oob = |story: Story, outcome| story.received(Server, 1, RecvFlags::OOB, outcome);
+    let apart = [(Invariant::Oob, "urgent-although-inline")];
+    let byte = || Outcome::Received { count: 1, data: vec![raw(Client, 9..10)], left: None };
+    oob(sent(), failed(Errno::EINVAL)).outq_was(0).passes();
+    oob(sent(), byte()).outq_was(0).breaks(&apart);
+    oob(sent(), failed(Errno::ENOTCONN)).outq_was(0).breaks(&apart);
+    oob(set(sent(), false), byte()).outq_was(0).passes();
+    // a socket in a sockhash looks whether there is anything first
+    oob(sent(), failed(Errno::EAGAIN)).outq_was(10).passes();
+    oob(sent(), failed(Errno::EAGAIN)).outq_was(0).breaks(&apart);
+}
+
+#[test_log::test]
+fn a_receive_stops_at_the_mark() {
+    let urgent = || {
+        let sent = Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+        sent.send(Client, 20)
+    };
+    let both = || vec![bytes(Client, 0..9), bytes(Client, 10..30)];
+    let over = [(Invariant::Oob, "reads-over-the-mark")];
+    urgent().recv(Server, 100, 0..9).recv(Server, 100, 10..30).passes();
+    urgent().recv(Server, 100, 0..12).breaks(&over);
+    urgent().got(Server, 100, NONE, both()).breaks(&over);
+    urgent().got(Server, 100, RecvFlags::PEEK, both()).breaks(&over);
+    let inline = || urgent().set_up(Server, SockOption::OobInline(true));
+    inline().recv(Server, 100, 0..9).recv(Server, 100, 9..30).passes();
+    inline().recv(Server, 100, 0..30).breaks(&over);
+    // a later urgent byte moves the mark
+    let again = urgent().sent(Client, 1, SendFlags::OOB, Outcome::Value(1));
+    again.recv(Server, 100, 0..30).passes();
+    // a batch is several receives
+    let batch = Op::Recv { len: 100, flags: NONE, buffer: Buffer::Mapped, by: By::Batch(2) };
+    let taken = Outcome::Received { count: 29, data: both(), left: None };
+    urgent().call(Server, batch, taken).passes();
+}
+
+#[test_log::test]
+fn the_mark_is_at_the_urgent_byte() {
+    let urgent = || Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+    let read = |end| urgent().send(Client, 5).recv(Server, u32::try_from(end).unwrap(), 0..end);
+    let mark = |story: Story, value| story.value(Server, Op::AtMark, value);
+    mark(urgent(), 0).passes();
+    mark(urgent(), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    mark(read(8), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    mark(read(9), 1).passes();
+    mark(read(9).recv(Server, 9, 10..15), 1).breaks(&[(Invariant::Oob, "mark-elsewhere")]);
+    let missing = [(Invariant::Oob, "mark-missing")];
+    mark(read(9), 0).passes();
+    mark(read(9), 0).outq_was(5).breaks(&missing);
+    let data = vec![raw(Client, 9..10)];
+    mark(read(9).got(Server, 1, RecvFlags::OOB, data), 0).outq_was(0).breaks(&missing);
+    // it may have moved on behind the urgent byte, even if it returned nothing
+    mark(read(9).recv_fails(Server, Errno::EAGAIN), 0).outq_was(0).passes();
+    let recv = Op::Recv { len: 9, flags: NONE, buffer: Buffer::Mapped, by: By::Call };
+    let first =
+        Story::blocking().sent(Client, 1, SendFlags::OOB | SendFlags::DONTWAIT, Outcome::Value(1));
+    let slept = first.call(Server, recv, Outcome::Stuck);
+    let slept = mark(slept, 0).outq_was(0);
+    assert_eq!(slept.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+    let oob = slept.received(Server, 1, RecvFlags::OOB, failed(Errno::EINVAL));
+    assert_eq!(oob.verdict(), Verdict::Inconclusive(Doubt::CallStillWaiting));
+}
+
+#[test_log::test]
+fn siocinq_counts_up_to_the_mark() {
+    let urgent = || Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10));
+    let counted = |story: Story, value| story.send(Client, 5).value(Server, Op::Inq, value);
+    let beyond = [(Invariant::Inq, "counts-beyond-the-mark")];
+    counted(urgent(), 9).passes();
+    counted(urgent(), 10).breaks(&beyond);
+    counted(urgent().recv(Server, 9, 0..9), 0).passes();
+    counted(urgent().recv(Server, 9, 0..9), 1).breaks(&beyond);
+    counted(urgent().set_up(Server, SockOption::OobInline(true)), 15).passes();
+    counted(urgent().recv(Server, 99, 0..9).recv_fails(Server, Errno::EAGAIN), 5).passes();
 }
 
 #[test_log::test]

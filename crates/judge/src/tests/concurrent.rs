@@ -96,6 +96,23 @@ fn a_receive_that_waits_is_told_of_a_reset() {
 }
 
 #[test_log::test]
+fn an_error_has_a_cause_and_comes_once_however_calls_overlap() {
+    let beside = |story: Story, op| {
+        let read = story.value(Server, Op::SoError, 104).lasting_ms(1);
+        read.value(Server, op, 0).second().while_us(500, 600)
+    };
+    let aborted = || Story::new().abort(Client);
+    let cause = [(Invariant::Reset, "error-without-cause")];
+    beside(aborted(), Op::Inq).passes();
+    beside(Story::new(), Op::Inq).breaks(&cause);
+    let again = [(Invariant::ResetOnce, "reported-again")];
+    beside(aborted().recv_fails(Server, Errno::ECONNRESET), Op::Inq).breaks(&again);
+    // the reset may come just then
+    let read = Story::new().value(Server, Op::SoError, 104).lasting_ms(1);
+    read.abort(Client).while_us(500, 600).passes();
+}
+
+#[test_log::test]
 fn a_wait_that_finds_its_socket_closed_has_kept_it_open() {
     let op = Op::Wait { events: Ready::IN, timeout_ms: 5, by: Waiter::Select };
     let waited = || Story::new().call(Server, op, Outcome::Closed).lasting_ms(1).close(Server);
@@ -217,6 +234,38 @@ fn a_call_that_sleeps_on_was_rightly_left_or_not_woken() {
     };
     returned(false).passes();
     returned(true).breaks(&slept_on);
+}
+
+#[test_log::test]
+fn a_send_the_other_way_excuses_no_lost_wake_up() {
+    let buffer = Buffer::Mapped;
+    let recv = Op::Recv { len: 100, flags: NONE, buffer, by: By::Call };
+    let beside = |waiting, sends_until_ms: u64, sent| {
+        Story::blocking()
+            .call(Server, waiting, Outcome::Stuck)
+            .lasting_ms(400)
+            .send(Client, 10)
+            .while_us(500, 600)
+            .value(Server, Op::Inq, 10)
+            .second()
+            .while_us(1_000, 1_001)
+            .poll(Server, Ready::IN | Ready::RDNORM | Ready::OUT | Ready::WRNORM)
+            .second()
+            .while_us(1, 2)
+            .sent(Server, 100, scenario::SendFlags::empty(), sent)
+            .second()
+            .while_us(10, sends_until_ms * 1_000)
+    };
+    let slept_on = [(Invariant::Wakeup, "recv-sleeps-with-bytes-deliverable")];
+    beside(recv, 20, Outcome::Value(100)).breaks(&slept_on);
+    beside(recv, 390, Outcome::Stuck).breaks(&slept_on);
+    // it may have kept the socket to itself
+    beside(recv, 390, Outcome::Value(100)).passes();
+    let wait = |events| Op::Wait { events, timeout_ms: 0, by: Waiter::Poll };
+    beside(wait(Ready::IN), 20, Outcome::Value(100))
+        .breaks(&[(Invariant::Wakeup, "wait-sleeps-while-ready")]);
+    // nor does it leave the room that it takes
+    beside(wait(Ready::OUT), 20, Outcome::Value(100)).passes();
 }
 
 #[test_log::test]

@@ -158,3 +158,21 @@ fn a_receive_may_be_interleaved_with_the_flags_of_others() {
         .recv(Server, 100, 0..100)
         .passes();
 }
+
+#[test_log::test]
+fn outq_counts_what_can_be_unacknowledged() {
+    let more = [(Invariant::Outq, "more-than-unacknowledged")];
+    let outq = |story: Story, value| story.value(Client, Op::Outq, value);
+    // the FIN counts as a byte until it is acknowledged, and then never again
+    let ended = || Story::new().send(Client, 9).shutdown(Client, How::Wr);
+    outq(ended(), 10).passes();
+    outq(outq(ended(), 1), 1).passes();
+    outq(outq(ended(), 0), 0).passes();
+    outq(outq(ended(), 0), 1).breaks(&more);
+    outq(ended().recv(Server, 9, 0..9).outq_was(0), 1).breaks(&more);
+    // two urgent bytes beside each other: where the reader is nobody knows, but how much was accepted
+    let urgent = |story: Story| story.sent(Client, 5, SendFlags::OOB, Outcome::Value(5));
+    let both = || urgent(urgent(Story::new()).lasting_ms(1)).second().while_us(500, 600);
+    outq(both(), 10).passes();
+    outq(both(), 11).breaks(&more);
+}

@@ -202,6 +202,27 @@ fn what_was_queued_survives_a_reset() {
 }
 
 #[test_log::test]
+fn an_answer_is_not_lost_at_close_because_a_reset_is_possible() {
+    let lost = [(Invariant::CloseEof, "eof-before-all-bytes")];
+    // the client has ended its side, or sent more than the server has read: a reset is possible
+    let ended = || {
+        let asked = Story::new().send(Client, 10).shutdown(Client, How::Wr);
+        asked.recv(Server, 10, 0..10).send(Server, 100).close(Server)
+    };
+    let unread = || Story::new().send(Client, 10).send(Server, 100).close(Server);
+    for answered in [ended, unread] {
+        answered().recv(Client, 100, 0..100).eof(Client).passes();
+        answered().recv_fails(Client, Errno::ECONNRESET).eof(Client).passes();
+        answered().recv(Client, 40, 0..40).eof(Client).breaks(&lost);
+        // whatever else happens meanwhile
+        let beside = |story: Story| story.eof(Client).lasting_ms(1);
+        let look = |story: Story| story.value(Client, Op::Outq, 10).second().while_us(500, 600);
+        look(beside(answered())).breaks(&lost);
+        look(beside(answered().recv(Client, 100, 0..100))).passes();
+    }
+}
+
+#[test_log::test]
 fn both_ways_shut_down_and_still_sent_to_resets_both() {
     Story::new()
         .shutdown(Server, How::Rdwr)
