@@ -315,18 +315,23 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         Ok(())
     }
 
-    /// The beginning of a race that takes many steps to come back now and then: where the same is done over and over,
-    /// that has the race as well, and brings it back as seldom as it does.
+    /// The part of a long race that brings it back most often, short enough to be read: where the same is done over and
+    /// over, any part has the race as well, and brings it back as seldom as it does.
     fn cut(&mut self, long: &Scenario) -> Result<Option<Confirmed>, Failure> {
         self.deadline = Instant::now() + self.effort.time * 2;
-        let is_head = |at: &usize| {
-            long.steps.get(*at).is_none_or(|step| !matches!(step.when, When::With { .. }))
-        };
-        let len = (1..=SHORT).rev().find(is_head).unwrap_or(SHORT);
-        let steps = long.steps[..len].to_vec();
-        let mut measured = Confirmed::unknown(&Scenario { steps, ..long.clone() });
-        self.seek(&mut measured, SELDOM)?;
-        Ok((measured.counts().0 > 0).then_some(measured))
+        let mut parts: Vec<_> = parts(long).iter().map(Confirmed::unknown).collect();
+        for _ in 0..SELDOM {
+            for part in &mut parts {
+                if !self.is_over() {
+                    part.count((self.observe)(&part.scenario)?);
+                }
+            }
+            if self.is_over() || parts.iter().any(|part| part.counts().0 >= 2) {
+                break;
+            }
+        }
+        let best = parts.into_iter().max_by_key(|part| part.counts().0);
+        Ok(best.filter(|best| best.counts().0 > 0))
     }
 
     /// Measures how reliably the original comes back: as often as a candidate would have to, and oftener where it
@@ -412,6 +417,32 @@ impl<O: FnMut(&Scenario) -> Result<Option<Shown>, Failure>> Case<'_, O> {
         let is_known_better = measured.counts().1 < known.counts().1;
         Ok(if is_known_better { known } else { measured })
     }
+}
+
+/// Parts of a scenario that are short enough to be read, and begin and end with whole groups where these are short, too:
+/// its end, where the violation most often is, its beginning, and what is between them.
+fn parts(long: &Scenario) -> Vec<Scenario> {
+    let is_head =
+        |at: &usize| long.steps.get(*at).is_none_or(|step| !matches!(step.when, When::With { .. }));
+    let last = long.steps.len().saturating_sub(SHORT);
+    let mut begin = 0;
+    let mut begins = vec![(last..long.steps.len()).find(is_head).unwrap_or(last)];
+    while begin < last {
+        begins.push(begin);
+        begin = (begin + 1..=begin + SHORT).rev().find(is_head).unwrap_or(begin + SHORT);
+    }
+    begins.dedup();
+    let part = |begin: usize| {
+        let end = (begin + SHORT).min(long.steps.len());
+        let end = (begin + 1..=end).rev().find(is_head).unwrap_or(end);
+        let mut steps = long.steps[begin..end].to_vec();
+        steps[0].when = match steps[0].when {
+            When::With { .. } => When::Then,
+            when => when,
+        };
+        Scenario { steps, ..long.clone() }
+    };
+    begins.into_iter().map(part).collect()
 }
 
 impl Replayed {
@@ -548,6 +579,24 @@ mod tests {
             assert!((2..=SHORT).contains(&ops) && confirmed.shown.is_some(), "{ops} {reliability}");
             let (hits, of) = confirmed.counts();
             assert!(hits > 0 && hits < of && of <= SELDOM, "{reliability}");
+        }
+    }
+
+    #[test_log::test]
+    fn the_parts_of_a_long_race_are_short_and_are_all_of_it() {
+        let with = |len| Step { when: When::With { after_us: 0 }, ..send(len) };
+        // two groups at the end, or nothing but one group
+        let groups = (0..40).map(|at| if at < 32 || at == 36 { send(at) } else { with(at) });
+        let group = [send(0)].into_iter().chain((1..64).map(with));
+        for steps in [groups.collect::<Vec<_>>(), group.collect()] {
+            let parts = parts(&Scenario { steps: steps.clone(), ..original() });
+            assert!(parts.iter().all(|part| (1..=SHORT).contains(&part.steps.len())));
+            assert!(parts.iter().all(|part| part.steps[0].when == When::Then));
+            let has = |step: &Step| {
+                parts.iter().flat_map(|part| &part.steps).any(|other| other.op == step.op)
+            };
+            assert!(steps.iter().all(has));
+            assert_eq!(parts[0].steps.last(), steps.last());
         }
     }
 

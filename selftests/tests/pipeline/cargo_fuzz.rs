@@ -114,7 +114,8 @@ fn goes_on_after_a_panic() -> Result<(), Failed> {
     run.args(["fuzz-target", "--target", "plain", "--module", &module, "--"]);
     run.arg(program("interleave")?).arg(&corpus);
     run.args(["-runs=20", &prefix(&artifacts)]);
-    expect_words(77, &["finding: panic: ", "lost a VM: ", "Done 1"], &mut run)?;
+    // How many runs the last guest has left is chance: what is mutated may make a namespace, too.
+    expect_words(77, &["finding: panic: ", "lost a VM: ", "Done "], &mut run)?;
     let crashes = crashes(&artifacts)?;
     let [crash] = &*crashes else {
         return Err(format!("{} artifacts of one panic", crashes.len()).into());
