@@ -259,7 +259,10 @@ pub(crate) fn pending(model: &mut Model<'_>, call: Call<'_>) {
     // plain TCP may be slow, and what it still has says nothing; bytes that it never took do not wait for it
     let off_tcp = model.ring(endpoint.peer()) > 0;
     let in_tcp = call.record.peer_outq.is_some_and(|outq| u64::from(outq) >= rest.max(1));
-    let unclear = side.exposed || peer.murky || lossy || slow;
+    // A receiver with a small buffer can close its window for ever, where bytes found no room whose skbs take much more
+    // memory than they are long (ICSK_ACK_NOMEM in tcp_select_window). What the ring has comes behind them.
+    let cramped = side.rcvbuf_fixed && model.ring(endpoint.peer()) < stream.accepted;
+    let unclear = side.exposed || peer.murky || lossy || slow || cramped && rest > 0;
     if peer.open() && (!off_tcp || in_tcp) || unclear || !waited {
         model.doubt(Doubt::DrainBound);
     } else if rest > 0 {

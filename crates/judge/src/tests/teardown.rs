@@ -1,6 +1,8 @@
 use scenario::history::{Errno, Outcome};
 use scenario::verdict::Doubt;
-use scenario::{Buffer, By, Endpoint, How, Invariant, Op, Ready, RecvFlags, SendFlags, Verdict};
+use scenario::{
+    Buffer, By, Endpoint, How, Invariant, Op, Ready, RecvFlags, SendFlags, SockOption, Verdict,
+};
 
 use super::story::{Client, Server, Story, bytes};
 
@@ -259,6 +261,13 @@ fn at_the_end_everything_has_come() {
         .recv_fails(Server, Errno::EAGAIN)
         .lasting_ms(5_000)
         .breaks(&[(Invariant::Stall, "fin-never-arrives")]);
+    // with a small buffer TCP may not get it across
+    let cramped = |tcp| {
+        let closed = closed().set_up(Server, SockOption::RcvBuf(1)).traffic(Client, 100, tcp);
+        closed.recv_fails(Server, Errno::EAGAIN).lasting_ms(5_000)
+    };
+    assert_eq!(cramped(1).verdict(), Verdict::Inconclusive(Doubt::DrainBound));
+    cramped(0).breaks(&[(Invariant::Stall, "accepted-bytes-never-arrive")]);
     // what TCP still has is TCP's to bring, whatever the ring carried before
     let mixed = |outq| {
         let late = sent().traffic(Client, 100, 60).recv(Server, 100, 0..40);
