@@ -42,7 +42,7 @@ mod tests;
 
 use scenario::history::{Outcome, Pairing, Record};
 use scenario::verdict::Doubt;
-use scenario::{History, Op, RecvFlags, Scenario, Verdict, Violation};
+use scenario::{Attempt, History, Op, RecvFlags, Scenario, Verdict, Violation};
 
 pub use claims::{Claim, claims, contradicted};
 pub use contract::{Contract, ContractError, Exemption, IN_SOCKHASH};
@@ -237,14 +237,30 @@ fn murky(model: &mut Model<'_>, call: Call<'_>) {
     }
 }
 
+/// Whether the endpoints are alone in the SOCKHASH of a target that pairs, which makes them the second reference: our program
+/// has put them there and asks for no pair, or was not attached, and a step has put one there later.
+fn is_left_in_sockhash(model: &Model<'_>) -> bool {
+    let is_put = |record: &Record| {
+        record.connection == model.connection
+            && record.op == Op::Rehash
+            && matches!(record.outcome, Outcome::Value(_))
+    };
+    match model.its().pairing {
+        Pairing::Left => true,
+        Pairing::NotAsked => {
+            model.scenario.attempt == Attempt::Never && model.history.records.iter().any(is_put)
+        }
+        Pairing::Unknown | Pairing::Asked { .. } => false,
+    }
+}
+
 fn conclude(models: Vec<Model<'_>>, contract: &Contract) -> Judgement {
     let mut violations: Vec<Violation> = Vec::new();
     let mut exempted = Vec::new();
     let doubt = models.iter().find_map(|model| model.doubt);
-    // what is left alone in the SOCKHASH of a target that pairs is the second reference
     let in_sockhash = Contract::in_sockhash();
     for model in models {
-        let is_left = model.its().pairing == Pairing::Left;
+        let is_left = is_left_in_sockhash(&model);
         for violation in model.violations {
             let same = |v: &Violation| {
                 v.invariant == violation.invariant && v.diagnosis == violation.diagnosis

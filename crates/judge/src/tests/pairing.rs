@@ -1,6 +1,6 @@
 use scenario::history::{Errno, Outcome, Pairing};
 use scenario::payload::{Run, Stream};
-use scenario::{Attempt, Invariant, RecvFlags};
+use scenario::{Attempt, Invariant, Op, RecvFlags};
 
 use super::story::{Client, Server, Story, source};
 
@@ -119,11 +119,20 @@ fn bytes_for_a_free_stranger_are_cross_talk() {
 
 #[test_log::test]
 fn what_is_left_alone_in_the_sockhash_may_wait_once() {
-    let waits = |pairing| {
-        let mut story = Story::blocking().recv_fails(Server, Errno::EAGAIN).lasting_ms(1);
+    let complaint = [(Invariant::RecvResult, "eagain-while-blocking")];
+    let waits = |pairing, story: Story| {
+        let mut story = story.recv_fails(Server, Errno::EAGAIN).lasting_ms(1);
         story.history.connections[0].pairing = pairing;
         story
     };
-    waits(Pairing::Left).passes();
-    waits(Pairing::NotAsked).breaks(&[(Invariant::RecvResult, "eagain-while-blocking")]);
+    waits(Pairing::Left, Story::blocking()).passes();
+    waits(Pairing::NotAsked, Story::blocking()).breaks(&complaint);
+    // as it is with a program that was not attached, and a step that puts one there
+    let put = |attempt| {
+        let mut story = Story::blocking().value(Server, Op::Rehash, 0);
+        story.scenario.attempt = attempt;
+        waits(Pairing::NotAsked, story)
+    };
+    put(Attempt::Never).passes();
+    put(Attempt::Once).breaks(&complaint);
 }
