@@ -91,6 +91,10 @@ pub(crate) fn spin(model: &mut Model<'_>, call: Call<'_>) {
     let lasted = record.return_ns.saturating_sub(record.call_ns);
     let budget_us = Endpoint::BOTH.iter().map(|&endpoint| model.side(endpoint).busy_poll).max();
     let budget_ns = u64::from(budget_us.unwrap_or(0)) * 1_000;
+    // what goes on after a short time limit is not the wait, but the host that took the processor away
+    let returned = record.outcome != Outcome::Stuck && !record.interrupted;
+    let is_short = returned && limit_ms(model, call).is_some_and(|ms| u64::from(ms) < LONG_MS);
+    let in_vain = in_vain && !is_short;
     if asked && in_vain && lasted_ms(call) >= LONG_MS && record.cpu_ns > lasted / 2 + budget_ns {
         let because = format!(
             "of {} ms it was busy for {} ms",
@@ -99,4 +103,15 @@ pub(crate) fn spin(model: &mut Model<'_>, call: Call<'_>) {
         );
         model.blame(call, Invariant::Spin, "burns-cpu", &because);
     }
+}
+
+/// The call's own time limit, in milliseconds.
+fn limit_ms(model: &Model<'_>, call: Call<'_>) -> Option<u32> {
+    let side = model.side(call.record.endpoint);
+    let limit = match call.record.op {
+        Op::Wait { timeout_ms, .. } => return Some(timeout_ms),
+        Op::Send { .. } => side.sndtimeo,
+        _ => side.rcvtimeo,
+    };
+    (limit > 0).then_some(limit)
 }

@@ -310,6 +310,14 @@ fn a_call_that_waits_sleeps() {
     waits(450).breaks(&burns);
     waits(450).set_up(Server, SockOption::BusyPoll(50)).breaks(&burns);
     waits(450).set_up(Server, SockOption::BusyPoll(400_000)).passes();
+    // with a short time limit it is the host that made it last
+    let late = |limit, busy| {
+        let story = Story::blocking().set_up(Server, SockOption::RcvTimeo(limit));
+        story.recv_fails(Server, Errno::EAGAIN).lasting_ms(400).busy_ms(busy)
+    };
+    late(100, 400).passes();
+    late(400, 400).breaks(&burns);
+    late(100, 400).interrupted().breaks(&burns);
     // it may have had its work to do while the host took the processor away
     let works =
         || Story::blocking().send(Client, 5).recv(Server, 100, 0..5).lasting_ms(500).busy_ms(450);
