@@ -298,7 +298,7 @@ fn on_a_bad_wire_what_does_not_come_may_have_been_lost() {
     assert_eq!(aborted(10, 0).verdict(), Verdict::Inconclusive(Doubt::DrainBound));
     let kept_alive = |delay_us| {
         let mut story = Story::new()
-            .set_up(Client, scenario::SockOption::KeepAlive(true))
+            .set_up(Client, SockOption::KeepAlive(true))
             .recv_fails(Server, Errno::ECONNRESET);
         story.scenario.wire = scenario::Wire { delay_us, loss_permille: 0 };
         story
