@@ -26,11 +26,12 @@ pub(crate) fn judge(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let waits = stream.urgent_waits() && ask.len > 0;
     match &call.record.outcome {
         Outcome::Received { count, data, .. } => {
-            if *count > 1 || *count > ask.len {
+            let most = if ask.peeks_often() { u32::MAX } else { ask.len.min(1) };
+            if *count > most {
                 let because = "there is never more than one urgent byte";
                 model.blame(call, Invariant::Oob, "ordinary-bytes-as-urgent", because);
-            } else if *count == 1 {
-                one(model, call, ask, data);
+            } else if *count > 0 {
+                urgent(model, call, ask, data);
             } else if none && ask.len > 0 {
                 let because = "no urgent byte was ever sent, which gives EINVAL";
                 model.blame(call, Invariant::Oob, "eof-for-urgent", because);
@@ -79,7 +80,8 @@ fn inline(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     }
 }
 
-fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
+/// What it returned is the urgent byte, however often.
+fn urgent(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
     if ask.flags.contains(RecvFlags::TRUNC) && call.record.touched > 0 {
         let because = "MSG_TRUNC leaves the buffer alone and it was written";
         model.blame(call, Invariant::Trunc, "wrote-to-buffer", because);
@@ -93,12 +95,14 @@ fn one(model: &mut Model<'_>, call: Call<'_>, ask: Ask, data: &[Run]) {
         payload::fill(stream.key, source, offset, &mut byte);
         byte[0]
     };
-    let got = match data.first() {
-        Some(Run::Raw(bytes)) => bytes.first().copied(),
-        Some(Run::Coded { stream: source, offset, .. }) => Some(value(*source, *offset)),
-        None => None,
+    let is_known = |got| stream.urgent.iter().any(|&at| value(stream.source, at) == got);
+    let known = |run: &Run| match run {
+        Run::Raw(bytes) => bytes.iter().all(|&got| is_known(got)),
+        Run::Coded { stream: source, offset, len } => {
+            (*offset..).take(*len as usize).all(|offset| is_known(value(*source, offset)))
+        }
     };
-    let known = stream.urgent.iter().any(|&at| Some(value(stream.source, at)) == got);
+    let known = !data.is_empty() && data.iter().all(known);
     if !known && !stream.fuzzy {
         let because = if stream.urgent.is_empty() {
             "no urgent byte was ever sent"

@@ -65,6 +65,11 @@ impl Ask {
         self.by == By::Uring && self.flags.contains(RecvFlags::WAITALL)
     }
 
+    /// Whether it may return what it peeks at several times over: up to `APOLL_MAX_RETRY` times in `io_uring/poll.c`.
+    pub(crate) fn peeks_often(self) -> bool {
+        self.tries_again() && self.peeks()
+    }
+
     /// Whether it may stop at an urgent byte as if there were nothing behind it: `splice(2)` does (`tcp_splice_read`).
     pub(crate) fn is_stopped_in(self, stream: &Stream) -> bool {
         self.by.is_piped() && !stream.urgent.is_empty()
@@ -136,7 +141,7 @@ fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &
 
 /// A call returns no more bytes than it has room for.
 pub(crate) fn too_many(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
-    if ask.tries_again() && ask.peeks() {
+    if ask.peeks_often() {
         // what it peeked at several times counts as often
     } else if count > ask.len {
         let invariant = ask.named(ask.rule(Invariant::RecvResult));

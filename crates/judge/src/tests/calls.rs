@@ -1,4 +1,5 @@
 use scenario::history::{Errno, Outcome};
+use scenario::payload::Run;
 use scenario::verdict::Doubt;
 use scenario::{
     Buffer, By, Endpoint, Expect, How, Invariant, Op, Ready, RecvFlags, SendFlags, SockOption,
@@ -314,6 +315,7 @@ fn oob_gives_the_urgent_byte_only() {
     };
     oob(raw(Client, 9..10)).recv(Server, 10, 0..9).passes();
     oob(raw(Client, 0..1)).breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
+    oob(raw(Client, 8..10)).breaks(&[(Invariant::Oob, "ordinary-bytes-as-urgent")]);
     let ordinary = |outcome| {
         Story::new().send(Client, 10).received(Server, 5, RecvFlags::OOB, outcome).outq_was(0)
     };
@@ -325,6 +327,20 @@ fn oob_gives_the_urgent_byte_only() {
     let taken =
         || ordinary(Outcome::Received { count: 5, data: vec![bytes(Client, 0..5)], left: None });
     let as_urgent = [(Invariant::Oob, "ordinary-bytes-as-urgent")];
+    // io_uring tries again, and peeks at the same byte over and over
+    let over_and_over = |data: Vec<Run>, flags| {
+        let flags = RecvFlags::OOB | RecvFlags::WAITALL | flags;
+        let recv = Op::Recv { len: 100, flags, buffer: Buffer::Mapped, by: By::Uring };
+        Story::new().sent(Client, 10, SendFlags::OOB, Outcome::Value(10)).call(
+            Server,
+            recv,
+            Outcome::Received { count: 2, data, left: None },
+        )
+    };
+    let twice = || vec![raw(Client, 9..10), raw(Client, 9..10)];
+    over_and_over(twice(), RecvFlags::PEEK).passes();
+    over_and_over(twice(), RecvFlags::empty()).breaks(&as_urgent);
+    over_and_over(vec![raw(Client, 9..10), raw(Client, 0..1)], RecvFlags::PEEK).breaks(&as_urgent);
     taken().breaks(&as_urgent);
     // that these are gone then is no loss of its own
     taken().recv(Server, 10, 5..10).breaks(&as_urgent);
