@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(words.agent, "no port");
         assert_eq!(words.panic.unwrap().headline, "Kernel panic - not syncing: x");
         let Event::Splat(splat) = receiver.try_recv().unwrap() else { panic!("no splat") };
-        assert_eq!(splat.headline, "WARNING: a.c:1 at f");
+        assert_eq!(splat.headline, "WARNING: a.c at f");
         assert_eq!(read_from(&path, 0).unwrap(), text);
     }
 }

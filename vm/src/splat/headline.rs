@@ -17,6 +17,8 @@ static PASSING: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r", (probably|maybe) for (non-canonical )?address .*$", ""),
         // BUG: scheduling while atomic: comm/12/0x00000002
         (r": \S+/\d+/0x[0-9a-f]+", ""),
+        // WARNING: net/core/stream.c:205, UBSAN: … in net/core/sock.c:12:3; the next tree has it some lines further down
+        (r"(\.[chS]):\d+(:\d+)?", "$1"),
         (r" \(((Not t|T)ainted)[^)]*\)", ""),
         (r" \((next|prev)=[^)]*\)", ""),
         // f+0x12/0x34, f.isra.0, f.constprop.0
@@ -94,12 +96,17 @@ mod tests {
             (
                 SplatKind::Warning,
                 "WARNING: net/core/stream.c:205 at sk_stream_kill_queues+0x10/0x20, CPU#0: agent/77",
-                "WARNING: net/core/stream.c:205 at sk_stream_kill_queues",
+                "WARNING: net/core/stream.c at sk_stream_kill_queues",
             ),
             (
                 SplatKind::Warning,
                 "WARNING: CPU: 1 PID: 77 at net/core/stream.c:205 sk_stream_kill_queues+0x10/0x20 [m]",
-                "WARNING: net/core/stream.c:205 sk_stream_kill_queues [m]",
+                "WARNING: net/core/stream.c sk_stream_kill_queues [m]",
+            ),
+            (
+                SplatKind::Ubsan,
+                "UBSAN: array-index-out-of-bounds in net/ipv4/tcp.c:12:3",
+                "UBSAN: array-index-out-of-bounds in net/ipv4/tcp.c",
             ),
             (
                 SplatKind::Oops,
