@@ -270,7 +270,7 @@ fn commands(sources: &[Source]) -> Vec<Vec<String>> {
     let mut commands = vec![
         line("cargo fmt --all --check"),
         line("cargo clippy --release --quiet --workspace --all-targets -- -D warnings"),
-        line("shellcheck sparring .ci/run .ci/tree"),
+        line("shellcheck sparring fuzz/rustc .ci/run .ci/tree"),
     ];
     let workflows = sources.iter().filter(|s| s.path.starts_with(".github/workflows"));
     commands.push(actionlint(workflows.map(Source::name)));
