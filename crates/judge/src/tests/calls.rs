@@ -192,7 +192,7 @@ fn peek_sees_what_a_receive_would_and_consumes_nothing() {
         .breaks(&[(Invariant::Peek, "earlier-bytes-again")]);
     Story::new()
         .send(Client, 100)
-        .got(Server, 50, RecvFlags::PEEK, vec![scenario::payload::Run::Raw(vec![0; 50])])
+        .got(Server, 50, RecvFlags::PEEK, vec![Run::Raw(vec![0; 50])])
         .breaks(&[(Invariant::Peek, "wrong-bytes")]);
     Story::new()
         .send(Client, 100)
