@@ -70,6 +70,12 @@ impl Ask {
         self.tries_again() && self.peeks()
     }
 
+    /// Whether it may return more than it asked for: what is missing io_uring takes from the buffer (`io_recv`), which
+    /// `MSG_TRUNC` leaves alone.
+    fn may_exceed(self) -> bool {
+        self.peeks_often() || self.tries_again() && self.truncates()
+    }
+
     /// Whether it may stop at an urgent byte as if there were nothing behind it: `splice(2)` does (`tcp_splice_read`).
     pub(crate) fn is_stopped_in(self, stream: &Stream) -> bool {
         self.by.is_piped() && !stream.urgent.is_empty()
@@ -141,8 +147,8 @@ fn received(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32, data: &
 
 /// A call returns no more bytes than it has room for.
 pub(crate) fn too_many(model: &mut Model<'_>, call: Call<'_>, ask: Ask, count: u32) {
-    if ask.peeks_often() {
-        // what it peeked at several times counts as often
+    if ask.may_exceed() {
+        // it tried again with all the room that it had had before
     } else if count > ask.len {
         let invariant = ask.named(ask.rule(Invariant::RecvResult));
         model.blame(call, invariant, "more-than-asked", "it asked for fewer bytes");
@@ -350,7 +356,7 @@ pub(crate) fn put_aside(model: &mut Model<'_>, call: Call<'_>, ask: Ask) {
     let waits = !model.nonblocking(call.record);
     let odd = ask.flags.contains(RecvFlags::OOB) || call.signals != Signals::None;
     let short = count > 0 && count < ask.len;
-    let forgets = ask.tries_again() && short;
+    let forgets = ask.tries_again() && (short || ask.may_exceed());
     let side = model.side_mut(call.record.endpoint);
     let forgets = forgets && (side.exposed || side.may_reset);
     side.murky |= forgets || matches!(ask.by, By::Batch(2..)) && (odd || waits && short);

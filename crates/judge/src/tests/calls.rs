@@ -169,6 +169,9 @@ fn recv_writes_what_it_returns() {
     let peek = RecvFlags::PEEK | RecvFlags::TRUNC;
     by_uring(peek | RecvFlags::WAITALL).passes();
     by_uring(peek).breaks(&[(Invariant::Peek, "more-than-asked")]);
+    // and takes no notice of what it took with MSG_TRUNC
+    by_uring(RecvFlags::TRUNC | RecvFlags::WAITALL).recv(Server, 10, 30..40).passes();
+    by_uring(RecvFlags::TRUNC).breaks(&[(Invariant::Trunc, "more-than-asked")]);
 }
 
 #[test_log::test]
